@@ -1,0 +1,248 @@
+"""Compressors made of compressors: select-then-code, induced, scaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from thinwire._check import call, fault
+from thinwire.compressors.base import Compressor
+from thinwire.compressors.plain import Identity
+from thinwire.compressors.select import Selector
+from thinwire.keys import Key
+from thinwire.payload import Payload
+
+
+def chain(first: Compressor, second: Compressor) -> Compressor:
+    """first >> second: `Identity() >> C` is C; otherwise the first selects and the second codes.
+
+    Raises:
+        TypeError: the second selects, or the first is a code already.
+    """
+    shown = f"{first!r} >> {second!r}"
+    if isinstance(first, Identity):
+        return second
+    if not isinstance(first, Selector):
+        way_out = "Put the selector first: RandK(0.1) >> Dither(bits=4)."
+        raise TypeError(fault(shown, "the left side selects coordinates", type(first).__name__, way_out))
+    if not second.dense:
+        raise TypeError(fault(shown, "the right side is a code", type(second).__name__, "Only one part can select."))
+    return Chain(first, second)
+
+
+@dataclass(frozen=True, repr=False)
+class Chain(Compressor):
+    """`select >> code`: what the selector kept travels by the code. Made by `>>`, not by hand.
+
+    Both unbiased: 1 + ω = (1 + ω_S)(1 + ω_Q), ω_Q at the survivors' dimension (Horváth et al., MSML 2022, theorem 5).
+    Selector contractive, code with variance ω_Q < 1: δ = δ_S (1 − ω_Q), since
+    E‖Q(Sx) − x‖² = ‖x‖² − ‖Sx‖² + E‖Q(Sx) − Sx‖²; both contractive: δ = δ_S δ_Q.
+
+    >>> import thinwire as tw
+    >>> C = tw.RandK(0.1) >> tw.Dither(bits=4)
+    >>> C, round(C.omega(10_000), 3)
+    (RandK(k=0.1) >> Dither(bits=4), 54.175)
+    """
+
+    select: Selector
+    code: Compressor
+
+    @property
+    def unbiased(self) -> bool:  # type: ignore[override]  # a class attribute everywhere else
+        return self.select.unbiased and self.code.unbiased
+
+    @property
+    def shared(self) -> bool:
+        return self.select.shared
+
+    @property
+    def summable(self) -> bool:
+        return self.select.shared and self.code.summable
+
+    @property
+    def dense(self) -> bool:
+        return False
+
+    @property
+    def element(self) -> torch.dtype:  # type: ignore[override]  # a class attribute everywhere else
+        return self.code.element
+
+    def omega(self, d: int) -> float | None:
+        first, second = self.select.omega(d), self.code.omega(self.select.kept(d))
+        return None if first is None or second is None else (1 + first) * (1 + second) - 1
+
+    def delta(self, d: int) -> float | None:
+        if self.unbiased:
+            return super().delta(d)
+        kept, code = self.select.delta(d), self.code.delta(self.select.kept(d))
+        return None if kept is None or code is None else kept * code
+
+    def variance(self, d: int) -> float:
+        kept = self.select.kept(d)
+        return (1 + self.select.variance(d)) * (1 + self.code.variance(kept)) - 1
+
+    def bias(self, d: int) -> float:
+        """Of an unbiased selector, the code's bias on what survived; of a biased one, its own and the code's."""
+        kept = self.code.bias(self.select.kept(d)) * (1 + self.select.variance(d)) ** 0.5
+        return min(1.0, self.select.bias(d) + kept)
+
+    def mean_variance(self, d: int, workers: int) -> float:
+        """The code's errors are independent whatever the coordinates are."""
+        second = (1 + self.select.variance(d)) * self.code.variance(self.select.kept(d)) / workers
+        return self.select.mean_variance(d, workers) + second
+
+    def nbytes(self, d: int) -> int:
+        return self.code.nbytes(self.select.kept(d)) + self.select.side_bytes(d)
+
+    def flag_at(self, d: int) -> int:
+        return self.code.flag_at(self.select.kept(d))
+
+    def bind(self, workers: int) -> Chain:
+        return replace(self, select=self.select.bind(workers), code=self.code.bind(workers))
+
+    def pack(self, x: Tensor, key: Key) -> Tensor:
+        values, side = self.select.pick(x, key)
+        packed = torch.cat((self.code.pack(values.contiguous(), key), side), dim=1)
+        self.raise_flags(packed, x.shape[1], ~x.isfinite().all(dim=1))
+        return packed
+
+    def unpack(self, payload: Payload) -> Tensor:
+        kept = self.select.kept(payload.d)
+        split = self.code.nbytes(kept)
+        values = self.code.unpack(payload.with_data(payload.data[:, :split].contiguous(), kept))
+        return self.select.place(values, payload.data[:, split:], payload.d, payload.key)
+
+    def __repr__(self) -> str:
+        return f"{self.select!r} >> {self.code!r}"
+
+
+@dataclass(frozen=True, repr=False)
+class Scaled(Compressor):
+    """C / (1 + ω) for an unbiased C: contractive with δ = 1 / (1 + ω). Made by `.contractive()`.
+
+    Source: Richtárik, Sokolov, Fatkhullin, "EF21" (NeurIPS 2021).
+
+    >>> import thinwire as tw
+    >>> tw.RandK(0.01).contractive()
+    RandK(k=0.01).contractive()
+    """
+
+    inner: Compressor
+
+    @property
+    def shared(self) -> bool:
+        return self.inner.shared
+
+    @property
+    def dense(self) -> bool:
+        return self.inner.dense
+
+    @property
+    def element(self) -> torch.dtype:  # type: ignore[override]  # a class attribute everywhere else
+        return self.inner.element
+
+    def _factor(self, d: int) -> float:
+        omega = self.inner.omega(d)
+        assert omega is not None  # `contractive` wraps unbiased compressors only
+        return 1 / (1 + omega)
+
+    def omega(self, d: int) -> float | None:
+        return None
+
+    def delta(self, d: int) -> float | None:
+        return self._factor(d)
+
+    def bias(self, d: int) -> float:
+        return min(1.0, 1 - self._factor(d) + self.inner.bias(d) * self._factor(d))
+
+    def variance(self, d: int) -> float:
+        return self.inner.variance(d) * self._factor(d) ** 2
+
+    def mean_variance(self, d: int, workers: int) -> float:
+        return self.inner.mean_variance(d, workers) * self._factor(d) ** 2
+
+    def nbytes(self, d: int) -> int:
+        return self.inner.nbytes(d)
+
+    def flag_at(self, d: int) -> int:
+        return self.inner.flag_at(d)
+
+    def bind(self, workers: int) -> Scaled:
+        return replace(self, inner=self.inner.bind(workers))
+
+    def pack(self, x: Tensor, key: Key) -> Tensor:
+        return self.inner.pack(x, key)
+
+    def unpack(self, payload: Payload) -> Tensor:
+        return self.inner.unpack(payload) * self._factor(payload.d)
+
+    def __repr__(self) -> str:
+        inner = f"({self.inner!r})" if isinstance(self.inner, Chain) else repr(self.inner)
+        return f"{inner}.contractive()"
+
+
+@dataclass(frozen=True, repr=False)
+class Induced(Compressor):
+    """C(x) = B(x) + U(x − B(x)): unbiased although its first part is not; both parts are sent. ω = ω_U (1 − δ_B).
+
+    Source: Horváth and Richtárik, "A better alternative to error feedback" (ICLR 2021).
+
+    Raises:
+        TypeError: the first part is not contractive by nature, or the second is not unbiased.
+
+    >>> import thinwire as tw
+    >>> tw.Induced(tw.TopK(0.1), tw.RandK(0.1)).omega(1000)
+    8.1
+    """
+
+    biased: Compressor
+    remainder: Compressor
+
+    unbiased = True
+
+    def __post_init__(self) -> None:
+        where = call("Induced", biased=self.biased, remainder=self.remainder)
+        if self.biased.unbiased:
+            raise TypeError(fault(where, "the first part is contractive and biased", self.biased, "TopK, for example."))
+        if not self.remainder.unbiased:
+            raise TypeError(fault(where, "the second part is unbiased", self.remainder, "RandK, for example."))
+
+    @property
+    def dense(self) -> bool:
+        return self.biased.dense or self.remainder.dense
+
+    def omega(self, d: int) -> float | None:
+        delta, omega = self.biased.delta(d), self.remainder.omega(d)
+        return None if omega is None else omega * (1 - (delta or 0.0))
+
+    def nbytes(self, d: int) -> int:
+        return self.biased.nbytes(d) + self.remainder.nbytes(d)
+
+    def bind(self, workers: int) -> Induced:
+        return replace(self, biased=self.biased.bind(workers), remainder=self.remainder.bind(workers))
+
+    def pack(self, x: Tensor, key: Key) -> Tensor:
+        first = self.biased.pack(x, key)
+        rest = x - self.biased.unpack(Payload(first, x.shape[1], key))
+        return torch.cat((first, self.remainder.pack(rest, key.child())), dim=1)
+
+    def _parts(self, payload: Payload) -> tuple[Payload, Payload]:
+        split = self.biased.nbytes(payload.d)
+        first, second = payload.data[:, :split].contiguous(), payload.data[:, split:].contiguous()
+        return Payload(first, payload.d, payload.key), Payload(second, payload.d, payload.key.child())
+
+    def unpack(self, payload: Payload) -> Tensor:
+        first, second = self._parts(payload)
+        return self.biased.unpack(first) + self.remainder.unpack(second)
+
+    def flags(self, data: Tensor, d: int) -> Tensor:
+        split = self.biased.nbytes(d)
+        return self.biased.flags(data[:, :split], d) | self.remainder.flags(data[:, split:], d)
+
+    def raise_flags(self, data: Tensor, d: int, rows: Tensor) -> None:
+        self.biased.raise_flags(data[:, : self.biased.nbytes(d)], d, rows)
+
+    def flag_at(self, d: int) -> int:
+        return self.biased.flag_at(d)

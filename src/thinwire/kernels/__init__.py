@@ -1,0 +1,27 @@
+"""The hot loops, one signature each, whatever makes them: today plain torch on any device.
+
+`encode` and `decode` turn blocks of float32 into packed codes and back, bit for bit as docs/wire-format.md says;
+`smallest_draws`, `ranked_draws` and `largest_elements` select coordinates.
+"""
+
+from thinwire.kernels.format import Blocks, Format, Kind
+from thinwire.kernels.reference import (
+    decode,
+    encode,
+    largest_elements,
+    nonfinite,
+    ranked_draws,
+    smallest_draws,
+)
+
+__all__ = [
+    "Blocks",
+    "Format",
+    "Kind",
+    "decode",
+    "encode",
+    "largest_elements",
+    "nonfinite",
+    "ranked_draws",
+    "smallest_draws",
+]

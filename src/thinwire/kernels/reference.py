@@ -1,0 +1,121 @@
+"""Plain torch, any device: the oracle of the kernels, and what runs where no faster make is at hand.
+
+It walks over the blocks in chunks that stay in a core's cache, and lays the blocks of a chunk side by side, (size, c):
+then every plane, every butterfly and every half of a sum is contiguous memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from thinwire.kernels import codes, pack, rotate
+from thinwire.kernels.arith import INFINITE
+from thinwire.kernels.draws import Draws
+from thinwire.kernels.format import Blocks, Format, Kind
+
+CHUNK = 1 << 16
+"""Elements worked on at a time: 256 KiB of float32."""
+
+Encoder = Callable[[Format, Tensor, Draws, Tensor], codes.Coded]
+Decoder = Callable[[Format, Tensor | None, Tensor, Draws], Tensor]
+
+CODERS: dict[Kind, tuple[Encoder, Decoder]] = {
+    Kind.DITHER: (codes.dither, codes.undither),
+    Kind.SIGN: (codes.sign, codes.unsign),
+    Kind.NATURAL: (codes.natural, codes.unnatural),
+    Kind.NATURAL_DITHER: (codes.natural_dither, codes.unnatural_dither),
+    Kind.ROTATED: (rotate.rotated, rotate.unrotated),
+}
+
+
+def nonfinite(x: Tensor) -> Tensor:
+    """(rows,) bool: which rows of a float32 matrix hold a NaN or an Inf."""
+    if x.shape[1] == 0:
+        return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return (x.view(torch.int32) & 0x7FFFFFFF).amax(dim=1) >= INFINITE
+
+
+def _chunks(fmt: Format, rows: int, blocks: Blocks, stream: Tensor) -> Iterator[tuple[slice, Draws, Tensor]]:
+    """Slices of the rows · count blocks, with the draws and the number of real elements of each block."""
+    at_once = max(1, CHUNK // max(blocks.size, 1))
+    block = torch.arange(blocks.count, device=stream.device).repeat(rows)
+    real = torch.where(block == blocks.count - 1, blocks.size - blocks.padding, blocks.size)
+    draws = Draws(stream.repeat_interleave(blocks.count, dim=0), block)
+    if fmt.kind is Kind.ROTATED:  # few enough to be drawn all at once
+        draws = replace(draws, signs=draws.sign_words(blocks.size))
+    for start in range(0, rows * blocks.count, at_once):
+        part = slice(start, min(start + at_once, rows * blocks.count))
+        yield part, draws.part(part), real[part]
+
+
+def encode(fmt: Format, x: Tensor, stream: Tensor) -> Tensor:
+    """(rows, d) float32 -> (rows, fmt.nbytes(d)) uint8: scales, codes, flag."""
+    rows, d = x.shape
+    blocks = fmt.blocks(d)
+    data = torch.empty(rows, fmt.nbytes(d), dtype=torch.uint8, device=x.device)
+    bad = nonfinite(x)
+    if d:
+        if blocks.padding:
+            x = torch.nn.functional.pad(x, (0, blocks.padding))
+        cut = x.contiguous().view(-1, blocks.size)
+        head = torch.empty(len(cut), dtype=torch.float32, device=x.device)
+        body = torch.empty(len(cut), fmt.body(blocks.size), dtype=torch.uint8, device=x.device)
+        coder = CODERS[fmt.kind][0]
+        for part, draws, real in _chunks(fmt, rows, blocks, stream):
+            scale, code = coder(fmt, cut[part].t().contiguous(), draws, real)
+            if scale is not None:
+                head[part] = scale
+            body[part] = (pack.pack(code, fmt.bits) if fmt.bits else pack.pack_trits(code)).t()
+        split = 4 * blocks.count * fmt.scaled
+        if fmt.scaled:
+            bad = bad | nonfinite(head.view(rows, -1))
+            data[:, :split] = head.view(rows, -1).view(torch.uint8)
+        data[:, split:-1] = body.view(rows, -1)
+    data[:, -1] = bad
+    return data
+
+
+def decode(fmt: Format, data: Tensor, d: int, stream: Tensor) -> Tensor:
+    """The (rows, d) float32 that `encode` meant."""
+    rows = len(data)
+    blocks = fmt.blocks(d)
+    if not d:
+        return torch.zeros(rows, 0, dtype=torch.float32, device=data.device)
+    split = 4 * blocks.count * fmt.scaled
+    head = data[:, :split].reshape(-1).view(torch.float32) if fmt.scaled else None
+    body = data[:, split:-1].reshape(rows * blocks.count, -1)
+    out = torch.empty(rows * blocks.count, blocks.size, dtype=torch.float32, device=data.device)
+    coder = CODERS[fmt.kind][1]
+    for part, draws, _ in _chunks(fmt, rows, blocks, stream):
+        piece = body[part].t().contiguous()
+        code = pack.unpack(piece, blocks.size, fmt.bits) if fmt.bits else pack.unpack_trits(piece, blocks.size)
+        out[part] = coder(fmt, None if head is None else head[part], code, draws).t()
+    return out.view(rows, -1)[:, :d]
+
+
+def smallest_draws(stream: Tensor, count: int, of: int) -> Tensor:
+    """(rows, count) int64, ascending: the numbers below `of` whose 32-bit draws are smallest, the lower on a tie.
+
+    Draw number i is element i mod 1024 of block i // 1024, at 32 bits an element.
+    """
+    return ranked_draws(stream, of)[:, :count].sort(dim=1).values
+
+
+def ranked_draws(stream: Tensor, of: int) -> Tensor:
+    """(rows, of) int64: the numbers below `of` in the order of their 32-bit draws, a random permutation of each row."""
+    rows, blocks = len(stream), -(-of // 1024)
+    number = torch.arange(rows * blocks, device=stream.device)
+    draws = Draws(stream[number // max(blocks, 1)], number % max(blocks, 1)).words(1024)
+    return draws.t().reshape(rows, -1)[:, :of].argsort(dim=1, stable=True)
+
+
+def largest_elements(blocks: Tensor, count: int) -> Tensor:
+    """(c, count) int64, ascending: where the `count` largest magnitudes of each float32 block are, the lower on a tie."""
+    size = blocks.shape[1]
+    magnitude = (blocks.view(torch.int32) & 0x7FFFFFFF).to(torch.int64)
+    order = magnitude << 32 | size - 1 - torch.arange(size, device=blocks.device)
+    return order.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
