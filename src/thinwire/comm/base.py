@@ -1,0 +1,71 @@
+"""Who the workers are, and how their bytes move: two collectives, from which every route is made."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thinwire._check import fault
+
+
+class PeerError(RuntimeError):
+    """A worker is gone, silent, or set up differently; the message names it."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A collective under way; `wait` gives its result, or raises PeerError at its time limit."""
+
+    wait: Callable[[], Tensor]
+
+
+class Group(ABC):
+    """A fixed set of `size` workers, of which this process holds `ranks`.
+
+    Worker-space tensors have one row for each rank held. Both collectives take and give uint8, start at once, and are
+    to be waited for in any order; all processes must start them in the same order.
+    """
+
+    size: int
+    ranks: range
+    device: torch.device
+
+    @abstractmethod
+    def all_gather(self, data: Tensor) -> Pending:
+        """Everyone gets what everyone has: (rows, B) -> (size, B), in rank order."""
+
+    @abstractmethod
+    def all_to_all(self, data: Tensor) -> Pending:
+        """Everyone gets what is addressed to it: (rows, size, B) -> (rows, size, B), out[r, i] from worker i."""
+
+    def agree(self, facts: Mapping[str, object]) -> None:
+        """Raise PeerError unless all processes hold the same facts, naming the first that differs and who differs.
+
+        1. A digest of the facts is gathered: 32 bytes. If all are equal, that is all.
+        2. Otherwise the facts themselves are gathered, and compared with those of rank 0.
+        """
+        text = "\n".join(f"{name} = {value}" for name, value in facts.items())
+        digests = self.all_gather(self._rows(hashlib.sha256(text.encode()).digest())).wait().cpu()
+        if bool((digests == digests[0]).all()):
+            return
+        length = torch.tensor([len(text.encode())], dtype=torch.int64).view(torch.uint8).numpy().tobytes()
+        lengths = self.all_gather(self._rows(length)).wait().cpu().view(torch.int64)[:, 0]
+        padded = text.encode().ljust(int(lengths.max()), b"\0")
+        everyone = self.all_gather(self._rows(padded)).wait().cpu().numpy()
+        said = [bytes(row).rstrip(b"\0").decode(errors="replace").split("\n") for row in everyone]
+        for rank, lines in enumerate(said):
+            for ours, theirs in zip(said[0] + [""] * len(lines), lines + [""] * len(said[0]), strict=False):
+                if ours != theirs:
+                    rule = f"rank 0 has {ours or 'nothing more'!r}, rank {rank} has {theirs or 'nothing more'!r}"
+                    way_out = "All workers must run the same program with the same arguments."
+                    raise PeerError(fault("thinwire: the workers differ", rule, None, way_out))
+        raise PeerError(fault("thinwire: the workers differ", "their configuration digests differ"))
+
+    def _rows(self, data: bytes) -> Tensor:
+        one = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device)
+        return one.repeat(len(self.ranks), 1)

@@ -1,0 +1,149 @@
+"""torch.distributed as a group: Gloo on CPUs, NCCL on GPUs, by the same calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from thinwire._check import call, fault, in_range
+from thinwire.comm.base import Group, PeerError, Pending
+
+GRACE = 3.0
+"""Seconds that survivors wait for each other's word before they name who is missing."""
+
+
+class ProcessGroup(Group):
+    """The processes of a torch.distributed group, each holding `rows` workers (1, or a share of a simulated fleet).
+
+    Args:
+        pg: the group; None makes one of all processes, of its own, so that no other library's collectives mix with
+            these. A group that is given must not be used by anyone else from another thread.
+        rows: workers held by each process.
+        timeout: seconds that any collective may take before it is an error that names who is missing.
+        store: where the survivors of a failure meet; None takes the default group's.
+
+    Raises:
+        RuntimeError: torch.distributed is not initialised and no group was given.
+    """
+
+    def __init__(
+        self,
+        pg: dist.ProcessGroup | None = None,
+        *,
+        rows: int = 1,
+        timeout: float = 300.0,
+        store: dist.Store | None = None,
+    ) -> None:
+        where = call("ProcessGroup", rows=rows, timeout=timeout)
+        in_range(where, "rows", rows, 1, 1 << 20)
+        if not timeout > 0:
+            raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))
+        if pg is None:
+            pg = own_group(None, timeout)
+        self._pg = pg
+        self._rank = pg.rank()
+        self._processes = pg.size()
+        self._held = rows
+        self._timeout = timedelta(seconds=timeout)
+        self._store = store if store is not None else _default_store()
+        self._calls = count()
+        self.size = pg.size() * rows
+        self.ranks = range(pg.rank() * rows, (pg.rank() + 1) * rows)
+        on_gpu = "nccl" in str(pg.name()).lower()
+        self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
+
+    def __repr__(self) -> str:
+        return f"ProcessGroup(rank {self._rank} of {self._processes}, rows={self._held})"
+
+    def all_gather(self, data: Tensor) -> Pending:
+        """One all-gather of the processes' rows, which lie in rank order already."""
+        data = data.contiguous()
+        out = data.new_empty(self.size, *data.shape[1:])
+        return self._start("all_gather", lambda: self._pg._allgather_base(out, data), out, data)
+
+    def all_to_all(self, data: Tensor) -> Pending:
+        """1. Lay out by addressed process, sender's row, owner's row. 2. One all-to-all. 3. Owners' rows first."""
+        b, rows, processes = data.shape[2], self._held, self._processes
+        sent = data.view(rows, processes, rows, b).permute(1, 0, 2, 3).contiguous()
+        out = torch.empty_like(sent)
+        work = self._start("all_to_all", lambda: self._pg.alltoall_base(out, sent, [], []), out, sent)
+
+        def wait() -> Tensor:
+            return work.wait().permute(2, 0, 1, 3).reshape(rows, self.size, b)
+
+        return Pending(wait)
+
+    def _start(self, name: str, start: object, out: Tensor, data: Tensor) -> Pending:
+        number = next(self._calls)
+        if out.numel() == 0:
+            return Pending(lambda: out)
+        try:
+            work = start()  # type: ignore[operator]  # a callable; torch does not type its Work objects
+        except RuntimeError as error:
+            raise self._blame(name, number, error) from error
+
+        def wait() -> Tensor:
+            try:
+                work.wait(self._timeout)
+            except RuntimeError as error:
+                raise self._blame(name, number, error) from error
+            del data_kept[:]
+            return out
+
+        data_kept: list[Tensor] = [data]  # alive until the wire is done with it
+        return Pending(wait)
+
+    def _blame(self, name: str, number: int, error: RuntimeError) -> PeerError:
+        """The error of a failed collective, with the ranks that do not answer.
+
+        Each survivor leaves word in the store and waits a while for the words of the others: who leaves none is dead,
+        stuck, or still busy with something else.
+        """
+        missing = self._silent(number)
+        who = f"no answer from rank {', '.join(map(str, missing))}" if missing else "every rank still answers"
+        limit = self._timeout.total_seconds()
+        rule = f"{name} number {number} failed on rank {self._rank} of {self._processes} (limit {limit:g} s): {who}"
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return PeerError(fault("thinwire: a collective failed", rule, first, "See the log of the ranks named."))
+
+    def _silent(self, number: int) -> Sequence[int]:
+        if self._store is None:
+            return []
+        names = [f"thinwire/failed/{self._pg.name()}/{rank}" for rank in range(self._processes)]
+        try:
+            self._store.set(names[self._rank], str(number))
+            deadline = time.monotonic() + GRACE
+            silent = [rank for rank in range(self._processes) if rank != self._rank]
+            while silent and time.monotonic() < deadline:
+                silent = [rank for rank in silent if not self._store.check([names[rank]])]
+                time.sleep(0.05)
+        except RuntimeError:  # the store lives in rank 0, and went with it
+            return [0]
+        return silent
+
+
+def own_group(pg: dist.ProcessGroup | None, timeout: float) -> dist.ProcessGroup:
+    """A new group of the same processes, for collectives of our own: all of its members must call this."""
+    if not dist.is_initialized():
+        way_out = "Call torch.distributed.init_process_group first, or use LocalGroup(n)."
+        raise RuntimeError(fault("ProcessGroup()", "torch.distributed is not initialised", None, way_out))
+    made = dist.new_group(
+        dist.get_process_group_ranks(pg) if pg is not None else None,
+        timeout=timedelta(seconds=timeout),
+        backend=dist.get_backend(pg),
+        use_local_synchronization=pg is not None,
+    )
+    assert isinstance(made, dist.ProcessGroup)  # this process is a member
+    return made
+
+
+def _default_store() -> dist.Store | None:
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    return _get_default_store() if dist.is_initialized() else None

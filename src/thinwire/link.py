@@ -1,0 +1,164 @@
+"""The link: one recursion that carries a slowly changing vector v_i from each worker to all, by its differences.
+
+    r_i = (1 − a) v_i_prev + a h_i          what the sender subtracts
+    m_i = C(v_i − r_i)                      the compressed message
+    v̂   = h̄ + ν mean(m_i)                   what everyone now believes of mean(v_i)
+    h_i ← h_i + λ m_i,  h̄ ← h̄ + λ mean(m_i)
+
+With probability p (one coin for all) v_i is sent whole: v̂ = mean(v_i), h_i ← v_i, h̄ ← mean(v_i). With a trigger ζ a
+worker whose news is small, ‖v_i − h_i‖² ≤ ζ ‖v_i − v_i_prev‖², says nothing: m_i = 0. A cumulative link sends the
+increments of Σ v_i: the only memory is the error e_i = Σ v_i − Σ m_i, m_i = C(e_i + v_i), v̂ = mean(m_i).
+
+Nothing here communicates: `send` makes what is to be compressed, `receive` takes what came back, and both are
+functions from state to state, so that a step can be undone by keeping the state it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from thinwire.compressors import Compressor
+
+
+@dataclass(frozen=True)
+class LinkState:
+    """What both ends remember; None where the recursion has no use for it.
+
+    Shapes: `shift` h, `previous` v_prev and `error` e are (rows, d), one row a worker; `mean` h̄ is what the receivers
+    hold: (d,), or the shards that this process owns.
+    """
+
+    shift: Tensor | None = None
+    mean: Tensor | None = None
+    previous: Tensor | None = None
+    error: Tensor | None = None
+    started: bool = False
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The parts that are there, by name."""
+        parts = {"shift": self.shift, "mean": self.mean, "previous": self.previous, "error": self.error}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+@dataclass(frozen=True)
+class Recursion:
+    """The link's numbers; `Link.recursion` takes them from the compressor's ω and δ, so that no user types them."""
+
+    a: float = 1.0
+    lam: float = 0.0
+    nu: float = 1.0
+    p: float = 0.0
+    zeta: float | None = None
+    cumulative: bool = False
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the receivers keep h̄ from step to step, so that rounding on the way back would add up."""
+        return self.lam > 0 or self.p > 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether the sender learns from its own decoded message."""
+        return self.lam > 0 or self.cumulative
+
+    def start(
+        self, rows: tuple[int, ...], mean: tuple[int, ...], dtype: torch.dtype, device: torch.device
+    ) -> LinkState:
+        """All zeros: senders' parts of shape `rows`, the receivers' of shape `mean`."""
+
+        def zeros(shape: tuple[int, ...], wanted: bool) -> Tensor | None:
+            return torch.zeros(shape, dtype=dtype, device=device) if wanted else None
+
+        keeps = self.remembers and not self.cumulative
+        return LinkState(
+            shift=zeros(rows, keeps and (self.a > 0 or self.zeta is not None)),
+            mean=zeros(mean, keeps),
+            previous=zeros(rows, self.a < 1 or self.zeta is not None),
+            error=zeros(rows, self.cumulative),
+        )
+
+    def dense(self, state: LinkState, coin: float) -> bool:
+        """Whether v_i is sent whole in this step; `coin` is uniform in [0, 1), the same for all. The first is."""
+        return self.p > 0 and (coin < self.p or not state.started)
+
+    def send(self, v: Tensor, state: LinkState) -> Tensor:
+        """v_i − r_i, (rows, d): what the compressor is to send. A row that the trigger mutes is all zeros."""
+        if state.error is not None:
+            return state.error + v
+        news = v
+        if state.shift is not None and self.a > 0:
+            news = news - self.a * state.shift if self.a < 1 else news - state.shift
+        if state.previous is not None and self.a < 1:
+            news = news - (1 - self.a) * state.previous
+        if self.zeta is not None and state.started:
+            assert state.previous is not None  # `start` made it, for the trigger
+            change = (v - state.previous).square().sum(dim=1, keepdim=True)
+            news = torch.where(news.square().sum(dim=1, keepdim=True) > self.zeta * change, news, 0.0)
+        return news
+
+    def receive(
+        self, v: Tensor, sent: Tensor, own: Tensor | None, mean: Tensor, state: LinkState, *, dense: bool = False
+    ) -> tuple[Tensor, LinkState]:
+        """What everyone now believes of mean(v_i), and the state after the step.
+
+        Args:
+            v: (rows, d), what the workers of this process had to tell.
+            sent: what `send` made of it.
+            own: (rows, d), decode(encode(sent)): never what was there before encoding. None if not `listens`.
+            mean: the mean of all workers' decoded messages, of the shape of h̄.
+            state: the state before.
+            dense: v was sent whole; `mean` is its mean.
+        """
+        if state.error is not None:
+            assert own is not None  # a cumulative link listens
+            error = torch.zeros_like(state.error) if dense else sent - own
+            return mean, replace(state, error=error, started=True)
+        previous = None if state.previous is None else v.to(state.previous.dtype, copy=True)
+        if dense:
+            shift = None if state.shift is None else v.to(state.shift.dtype, copy=True)
+            kept = None if state.mean is None else mean.to(state.mean.dtype, copy=True)
+            return mean, LinkState(shift, kept, previous, None, started=True)
+        estimate = mean if self.nu == 1 else self.nu * mean
+        if state.mean is None:
+            return estimate, LinkState(None, None, previous, None, started=True)
+        shift = state.shift
+        if shift is not None and own is not None:
+            shift = torch.add(shift, own, alpha=self.lam)
+        return (
+            state.mean + estimate,
+            LinkState(shift, torch.add(state.mean, mean, alpha=self.lam), previous, None, started=True),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class Link:
+    """A compressor and the method that uses it: made by a preset, such as `diana(Rotated(bits=1))`.
+
+    Args:
+        method: the preset's name.
+        compressor: what the differences travel by.
+        rule: (compressor, d, workers) -> Recursion.
+        zeta: the trigger of lag and clag.
+    """
+
+    method: str
+    compressor: Compressor
+    rule: Callable[[Link, int, int], Recursion]
+    zeta: float | None = None
+
+    def recursion(self, d: int, workers: int) -> Recursion:
+        """The numbers for vectors of length d from `workers` workers."""
+        return self.rule(self.bind(workers), d, workers)
+
+    def bind(self, workers: int) -> Link:
+        """The link of a group of `workers`."""
+        return replace(self, compressor=self.compressor.bind(workers))
+
+    def __repr__(self) -> str:
+        zeta = [] if self.zeta is None else [f"zeta={self.zeta!r}"]
+        parts = zeta if self.method == "lag" else [repr(self.compressor), *zeta]
+        return f"{self.method}({', '.join(parts)})"

@@ -1,0 +1,7 @@
+"""thinwire in training: DDP's hook, the engine behind it, and functions for other loops."""
+
+from thinwire.training.ddp import Wire, attach
+from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
+from thinwire.training.stats import Stats, Tally
+
+__all__ = ["LinkMemory", "Stats", "Tally", "Wire", "all_reduce", "attach", "reduce_gradients_"]

@@ -1,0 +1,193 @@
+"""thinwire in DistributedDataParallel: the communication hook behind `attach`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C._distributed_c10d import GradBucket
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+from thinwire._check import fault
+from thinwire.comm.process import ProcessGroup, own_group
+from thinwire.compressors import Rotated
+from thinwire.link import Link
+from thinwire.presets import dcgd, diana
+from thinwire.spec import parse_link
+from thinwire.training.engine import Engine, Job
+from thinwire.training.reducer import Reducer, Settings
+from thinwire.training.stats import Stats
+
+AUTO = "auto"
+
+
+def chosen(link: Link | str, momentum: float | None) -> Link:
+    """The link meant: itself, what a spec says, or for "auto" the default that the measurements in the README support.
+
+    Without local momentum dcgd(Rotated(bits=3)): differences of raw minibatch gradients are no smaller than the
+    gradients, so a shift gains nothing. With it diana(Rotated(bits=1)): running averages change slowly.
+    """
+    if isinstance(link, Link):
+        return link
+    if link != AUTO:
+        return parse_link(link)
+    return dcgd(Rotated(bits=3)) if momentum is None else diana(Rotated(bits=1))
+
+
+def attach(
+    model: DistributedDataParallel,
+    link: Link | str = AUTO,
+    *,
+    momentum: float | None = None,
+    down: Link | str | None = None,
+    route: str | None = None,
+    warmup_steps: int = 0,
+    strict: bool = False,
+    seed: int = 0,
+    timeout: float = 300.0,
+) -> Wire:
+    """Send a DDP model's gradients by a link. The one line that a training script needs.
+
+    Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays:
+    buckets and their rebuild, `no_sync`, unused parameters, gradients as bucket views. All workers call this, at the
+    same place, before the first backward pass.
+
+    Args:
+        model: the wrapped model; it can have no other communication hook.
+        link: a link, its text, or "auto".
+        momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
+            whose differences are small. Switch the optimiser's own off: Adam's β₁ = 0, SGD's momentum = 0.
+        down: what travels back in the sharded route; the link itself by default, where it can.
+        route: "allreduce", "gather" or "sharded"; the one that sends least by default.
+        warmup_steps: steps at the start in which gradients are sent whole.
+        strict: an error instead of a warning where something cannot be done as asked.
+        seed: of all randomness; the same everywhere.
+        timeout: seconds after which a collective is given up and who is missing is named.
+
+    Returns:
+        The wire: its figures, its state for checkpoints, its end.
+
+    Raises:
+        TypeError: model is no DistributedDataParallel.
+        ValueError: settings that do not fit together or do not fit the model.
+        PeerError: another worker has another model, link, seed or version.
+
+    >>> import torch, torch.distributed as dist, thinwire as tw
+    >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
+    >>> wire = tw.attach(model, tw.diana(tw.Rotated(bits=1)), momentum=0.9)
+    >>> model(torch.randn(8, 64)).square().mean().backward()
+    >>> wire.stats().total.steps
+    1
+    >>> wire.close(); dist.destroy_process_group()
+    """
+    if not isinstance(model, DistributedDataParallel):
+        way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
+        raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
+    settings = Settings(
+        link=chosen(link, momentum),
+        down=parse_link(down) if isinstance(down, str) else down,
+        route=route,
+        momentum=momentum,
+        warmup_steps=warmup_steps,
+        strict=strict,
+        seed=seed,
+    )
+    group = ProcessGroup(own_group(model.process_group, timeout), timeout=timeout)
+    wire = Wire(model, Reducer(model.module.named_parameters(), settings, group), timeout)
+    model.register_comm_hook(wire, _hook)
+    return wire
+
+
+class Wire:
+    """What `attach` returns.
+
+    It gathers DDP's buckets into frames: a frame leaves when its last gradient has arrived, and a bucket is done when
+    the last of its parameters is back.
+    """
+
+    def __init__(self, model: DistributedDataParallel, reducer: Reducer, timeout: float) -> None:
+        self._reducer = reducer
+        self._timeout = timedelta(seconds=timeout)
+        self._names = {id(p): name for name, p in model.module.named_parameters()}
+        self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
+        self._arrived: list[dict[str, tuple[Tensor, _Bucket]]] = [{} for _ in reducer.frames]
+        self._engine = Engine(reducer)
+
+    def stats(self) -> Stats:
+        """Bytes, seconds and errors of the last step and of all."""
+        return self._reducer.stats()
+
+    def state_dict(self) -> dict[str, Any]:
+        """This worker's memory (every worker has its own), to be saved beside the model and loaded by the same rank."""
+        return self._reducer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on as if never interrupted, bit for bit. Raises ValueError for another worker's or model's state."""
+        self._reducer.load_state_dict(state)
+
+    def close(self) -> None:
+        """End the communicating thread. The model cannot run another backward pass after it."""
+        self._engine.close()
+
+    def receive(self, bucket: GradBucket) -> Future[Tensor]:
+        """Take a bucket from DDP; the future is its buffer, with the estimates in the gradients' place."""
+        buffer = bucket.buffer()
+        parameters, gradients = bucket.parameters(), bucket.gradients()
+        waiting = _Bucket(buffer, len(parameters))
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            name = self._names[id(parameter)]
+            number = self._place[name]
+            here = self._arrived[number]
+            here[name] = (gradient, waiting)
+            if len(here) == len(self._reducer.frames[number].slots):
+                self._arrived[number] = {}
+                self._engine.submit(self._job(number, here))
+        return waiting.future
+
+    def _job(self, number: int, here: dict[str, tuple[Tensor, _Bucket]]) -> Job:
+        slots = self._reducer.frames[number].slots
+
+        def gradients() -> Tensor:
+            return torch.cat([here[slot.name][0].reshape(-1).to(torch.float32) for slot in slots])[None]
+
+        def done(estimate: Tensor) -> None:
+            for slot in slots:
+                gradient, bucket = here[slot.name]
+                gradient.copy_(estimate[slot.start : slot.start + slot.size].view_as(gradient))
+                bucket.one_back()
+
+        def failed(error: Exception) -> None:
+            for _, bucket in here.values():
+                bucket.fail(error)
+
+        return Job(number, gradients, done, failed)
+
+
+class _Bucket:
+    """A bucket whose gradients are on their way."""
+
+    def __init__(self, buffer: Tensor, missing: int) -> None:
+        self._buffer, self._missing = buffer, missing
+        self.future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
+
+    def one_back(self) -> None:
+        self._missing -= 1
+        if not self._missing and not self.future.done():
+            self.future.set_result(self._buffer)
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
+
+
+def _hook(wire: Wire, bucket: GradBucket) -> Future[Tensor]:
+    return wire.receive(bucket)
+
+
+# DDP compares the annotations with the types themselves, not with their names.
+_hook.__annotations__ = {"wire": Wire, "bucket": GradBucket, "return": Future[torch.Tensor]}

@@ -1,0 +1,224 @@
+"""A model's gradients, step after step: frames, local momentum, and all-or-nothing steps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from thinwire._check import fault
+from thinwire.comm.base import Group
+from thinwire.compressors import Identity
+from thinwire.exchange import Exchange, Outcome, Round
+from thinwire.link import Link
+from thinwire.presets import dcgd
+from thinwire.spec import to_text
+from thinwire.training.frames import Frame, cut_frames
+from thinwire.training.stats import Stats, Tally
+from thinwire.version import __version__
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How gradients travel; the same on every worker.
+
+    Args:
+        link: what the workers send by.
+        down: what owners send by, in the sharded route; None: the exchange's default.
+        route: a route for all compressed frames; None: the cheapest for each.
+        momentum: β of the workers' own running averages, m_i ← β m_i + (1 − β) g_i, which are then sent in the
+            gradients' place (divided by 1 − β^t, so that the first are no smaller than the rest). None: no averaging.
+        warmup_steps: steps at the start that are sent whole, from which the link learns.
+        strict: make an error of what would otherwise be noted and worked around.
+        seed: of all randomness.
+    """
+
+    link: Link
+    down: Link | None = None
+    route: str | None = None
+    momentum: float | None = None
+    warmup_steps: int = 0
+    strict: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.momentum is not None and not 0 <= self.momentum < 1:
+            raise ValueError(fault(f"momentum={self.momentum}", "momentum must be 0 to 1, 1 excluded"))
+        if self.warmup_steps < 0:
+            raise ValueError(fault(f"warmup_steps={self.warmup_steps}", "warmup_steps must be at least 0"))
+
+    def facts(self) -> dict[str, object]:
+        """What all workers must agree on."""
+        down = None if self.down is None else to_text(self.down)
+        rest = {name: getattr(self, name) for name in ("route", "momentum", "warmup_steps", "seed")}
+        return {"link": to_text(self.link), "down": down, **rest}
+
+
+@dataclass
+class _Step:
+    """What a step has led to so far; none of it counts until all frames are back."""
+
+    number: int
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    averages: dict[int, Tensor] = field(default_factory=dict)
+
+
+class Reducer:
+    """Turns each worker's gradients into the estimate of their mean, frame by frame.
+
+    Raises:
+        ValueError: settings that this model or group does not allow.
+        PeerError: another worker has another model or other settings.
+    """
+
+    def __init__(self, parameters: Iterable[tuple[str, Parameter]], settings: Settings, group: Group) -> None:
+        listed = list(parameters)
+        self.settings, self.group = settings, group
+        self.shapes = {name: tuple(p.shape) for name, p in listed if p.requires_grad}
+        frames = cut_frames(listed)
+        self.notes: list[str] = []
+        self.frames = [self._sendable(frame) for frame in frames]
+        group.agree({"thinwire": __version__, "workers": group.size, **settings.facts(), **self.shapes})
+        plain = dcgd(Identity())
+        self.exchanges = [
+            Exchange(
+                settings.link, frame.d, group, down=settings.down, route=settings.route, seed=settings.seed, tensor=i
+            )
+            if frame.compressed
+            else Exchange(plain, frame.d, group, route="allreduce", seed=settings.seed, tensor=i)
+            for i, frame in enumerate(self.frames)
+        ]
+        self.averages: dict[int, Tensor] = {}
+        self.steps = self.averaged = 0
+        self.last, self.total = Tally(), Tally()
+        self._step = _Step(0)
+
+    def _sendable(self, frame: Frame) -> Frame:
+        size = self.settings.link.bind(self.group.size).compressor.nbytes(frame.d)
+        if not frame.compressed or size < 4 * frame.d or isinstance(self.settings.link.compressor, Identity):
+            return frame
+        names = ", ".join(slot.name for slot in frame.slots)
+        note = f"{self.settings.link!r} makes {size} bytes of {frame.d} float32 values: sent as they are ({names})"
+        if self.settings.strict:
+            raise ValueError(fault("thinwire, strict", note, None, "Choose a smaller code, or strict=False."))
+        warnings.warn(f"thinwire: {note}.", stacklevel=4)
+        self.notes.append(note)
+        return Frame(frame.slots, compressed=False)
+
+    def reduce(self, number: int, gradients: Tensor) -> Round[Tensor]:
+        """The round of one frame, (rows, d) to (d,). Each step reduces every frame once, in the same order everywhere.
+
+        The step ends with its last frame: if all workers were finite in all frames, every state moves on, otherwise
+        none does, and a frame that was not finite comes back as NaN.
+        """
+        vector = gradients.to(torch.float32)
+        step = self._step
+        if self.settings.momentum is not None:
+            beta, before = self.settings.momentum, self.averages.get(number)
+            average = (1 - beta) * vector if before is None else torch.lerp(vector, before, beta)
+            step.averages[number] = average
+            vector = average / (1 - beta ** (self.averaged + 1))
+        dense = self.steps < self.settings.warmup_steps
+        outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense)
+        step.outcomes[number] = outcome
+        if len(step.outcomes) == len(self.frames):
+            self._end(step)
+        return outcome.estimate
+
+    def _end(self, step: _Step) -> None:
+        finite = all(outcome.finite for outcome in step.outcomes.values())
+        n = self.group.size
+        tally = Tally(steps=1, skipped=int(not finite))
+        tally.dense_bytes = 8 * (n - 1) / n * sum(frame.d for frame in self.frames)
+        for number, outcome in step.outcomes.items():
+            tally.count(outcome)
+            if finite:
+                self.exchanges[number].commit(outcome)
+        if finite:
+            self.averages |= step.averages
+            self.averaged += 1
+        self.steps += 1
+        self.last = tally
+        self.total.add(tally)
+        self._step = _Step(self.steps)
+
+    def expose(self, seconds: float) -> None:
+        """Book the part of the last step that the backward pass did not hide."""
+        self.last.exposed += seconds
+        self.total.exposed += seconds
+
+    def stats(self) -> Stats:
+        """Figures of the last step and of all; copies, which later steps do not change."""
+        last, total = Tally(), Tally()
+        last.add(self.last)
+        total.add(self.total)
+        routes = tuple(f"{frame.d} values by {e.route}" for frame, e in zip(self.frames, self.exchanges, strict=True))
+        return Stats(last, total, routes, tuple(self.notes))
+
+    def state_dict(self) -> dict[str, Any]:
+        """This worker's memory, by parameter name where it is one value a coordinate."""
+        frames = [exchange.state_dict() for exchange in self.exchanges]
+        parts: dict[str, dict[str, Tensor]] = {slot.name: {} for frame in self.frames for slot in frame.slots}
+        whole: dict[str, dict[str, Tensor | bool]] = {}
+        for number, (frame, state) in enumerate(zip(self.frames, frames, strict=True)):
+            vectors = {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape[-1] == frame.d}
+            if number in self.averages:
+                vectors["average"] = self.averages[number]
+            for slot in frame.slots:
+                for name, vector in vectors.items():
+                    parts[slot.name][name] = vector[..., slot.start : slot.start + slot.size].clone()
+            whole[frame.slots[0].name] = {k: v for k, v in state.items() if k not in vectors}
+        return {
+            "version": 1,
+            "world": self.group.size,
+            "rank": self.group.ranks.start,
+            "steps": self.steps,
+            "averaged": self.averaged,
+            "settings": {k: str(v) for k, v in self.settings.facts().items()},
+            "parameters": parts,
+            "shards": whole,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from this worker's `state_dict`, bit for bit.
+
+        Raises:
+            ValueError: it is of another rank, number of workers, model or settings; nothing has changed then.
+        """
+        where = "load_state_dict"
+        for name, here in (
+            ("version", 1),
+            ("world", self.group.size),
+            ("rank", self.group.ranks.start),
+            ("settings", {k: str(v) for k, v in self.settings.facts().items()}),
+        ):
+            if state.get(name) != here:
+                way_out = "Each worker saves and loads its own state."
+                raise ValueError(fault(where, f"{name} is {here!r} here", state.get(name), way_out))
+        if set(state["parameters"]) != set(self.shapes):
+            odd = sorted(set(state["parameters"]) ^ set(self.shapes))
+            raise ValueError(fault(where, "the state has the same parameters as the model", odd))
+        loaded: list[dict[str, Tensor | bool]] = []
+        averages: dict[int, Tensor] = {}
+        for number, frame in enumerate(self.frames):
+            names = state["parameters"][frame.slots[0].name]
+            joined = {n: torch.cat([state["parameters"][s.name][n] for s in frame.slots], dim=-1) for n in names}
+            if "average" in joined:
+                averages[number] = joined.pop("average").to(self.group.device)
+            loaded.append({**joined, **state["shards"][frame.slots[0].name]})
+        before = [exchange.state for exchange in self.exchanges]
+        try:
+            for exchange, parts in zip(self.exchanges, loaded, strict=True):
+                exchange.load_state_dict(parts)
+        except ValueError:
+            for exchange, old in zip(self.exchanges, before, strict=True):
+                exchange.state = old
+            raise
+        self.averages = averages
+        self.steps, self.averaged = state["steps"], state["averaged"]
+        self._step = _Step(self.steps)
