@@ -5,6 +5,9 @@ Shapes: (size, c), element e of block b at [e, b]; what is one number a block is
 
 from __future__ import annotations
 
+import threading
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -36,18 +39,41 @@ def tree_sum(values: Tensor) -> Tensor:
     return values[0]
 
 
+class _Butterflies:
+    """Two scratch matrices and the views that each stage of a transform reads and writes."""
+
+    def __init__(self, size: int, c: int, device: torch.device) -> None:
+        self._here, there = torch.empty(2, size, c, device=device)
+        self._stages = []
+        span = 1
+        while span < size:
+            a, b = self._here.view(-1, 2, span * c).unbind(1)
+            plus, minus = there.view(-1, 2, span * c).unbind(1)
+            self._stages.append((a, b, plus, minus))
+            self._here, there = there, self._here
+            span *= 2
+
+    def run(self, values: Tensor) -> Tensor:
+        a, b = values.view(-1, 2, values.shape[1]).unbind(1)
+        _, _, plus, minus = self._stages[0]
+        torch.add(a, b, out=plus)
+        torch.sub(a, b, out=minus)
+        for a, b, plus, minus in self._stages[1:]:
+            torch.add(a, b, out=plus)
+            torch.sub(a, b, out=minus)
+        return self._here
+
+
+@lru_cache(maxsize=16)
+def _butterflies(thread: int, size: int, c: int, device: torch.device) -> _Butterflies:
+    return _Butterflies(size, c, device)
+
+
 def hadamard(values: Tensor) -> Tensor:
     """The unnormalised Walsh-Hadamard transform of each block (Sylvester order), butterflies of span 1, 2, 4, …
 
-    `values` must be contiguous, and is used as scratch.
+    `values` must be contiguous, of at least 2 rows, and not a result of this function. The result is scratch: it lasts
+    until this thread's next call. (Half of the time of so small an operation goes into making views, so they are kept.)
     """
     size, c = values.shape
-    here, there = values, torch.empty_like(values)
-    span = 1
-    while span < size:
-        a, b = here.view(-1, 2, span * c), there.view(-1, 2, span * c)
-        torch.add(a[:, 0], a[:, 1], out=b[:, 0])
-        torch.sub(a[:, 0], a[:, 1], out=b[:, 1])
-        here, there = there, here
-        span *= 2
-    return here
+    return _butterflies(threading.get_ident(), size, c, values.device).run(values)
