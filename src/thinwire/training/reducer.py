@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thinwire._check import fault
-from thinwire.comm.base import Group
+from thinwire.comm.base import Group, PeerError
 from thinwire.compressors import Identity
 from thinwire.exchange import Exchange, Outcome, Round
 from thinwire.link import Link
@@ -94,7 +94,7 @@ class Reducer:
             for i, frame in enumerate(self.frames)
         ]
         self.averages: dict[int, Tensor] = {}
-        self.steps = self.averaged = 0
+        self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
         self._step = _Step(0)
 
@@ -122,7 +122,7 @@ class Reducer:
             beta, before = self.settings.momentum, self.averages.get(number)
             average = (1 - beta) * vector if before is None else torch.lerp(vector, before, beta)
             step.averages[number] = average
-            vector = average / (1 - beta ** (self.averaged + 1))
+            vector = average / (1 - beta ** (self.steps + 1))
         dense = self.steps < self.settings.warmup_steps
         outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense)
         step.outcomes[number] = outcome
@@ -136,13 +136,12 @@ class Reducer:
         tally = Tally(steps=1, skipped=int(not finite))
         tally.dense_bytes = 8 * (n - 1) / n * sum(frame.d for frame in self.frames)
         for number, outcome in step.outcomes.items():
-            tally.count(outcome)
+            tally.count(outcome, compressed=self.frames[number].compressed)
             if finite:
                 self.exchanges[number].commit(outcome)
         if finite:
             self.averages |= step.averages
-            self.averaged += 1
-        self.steps += 1
+            self.steps += 1
         self.last = tally
         self.total.add(tally)
         self._step = _Step(self.steps)
@@ -178,18 +177,35 @@ class Reducer:
             "world": self.group.size,
             "rank": self.group.ranks.start,
             "steps": self.steps,
-            "averaged": self.averaged,
             "settings": {k: str(v) for k, v in self.settings.facts().items()},
             "parameters": parts,
             "shards": whole,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from this worker's `state_dict`, bit for bit.
+        """Go on from this worker's `state_dict`, bit for bit. All workers call this together.
 
         Raises:
             ValueError: it is of another rank, number of workers, model or settings; nothing has changed then.
+            PeerError: another worker's state was refused, or is of another step.
         """
+        before = [exchange.state for exchange in self.exchanges], self.averages, self.steps
+        refusal: ValueError | None = None
+        try:
+            self._restore(state)
+        except ValueError as error:
+            refusal = error
+        try:
+            self.group.agree({"state": str(refusal) if refusal else f"of step {self.steps}"})
+        except PeerError as error:
+            states, self.averages, self.steps = before
+            for exchange, old in zip(self.exchanges, states, strict=True):
+                exchange.state = old
+            raise (refusal or error) from None
+        if refusal is not None:
+            raise refusal
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         where = "load_state_dict"
         for name, here in (
             ("version", 1),
@@ -203,22 +219,12 @@ class Reducer:
         if set(state["parameters"]) != set(self.shapes):
             odd = sorted(set(state["parameters"]) ^ set(self.shapes))
             raise ValueError(fault(where, "the state has the same parameters as the model", odd))
-        loaded: list[dict[str, Tensor | bool]] = []
         averages: dict[int, Tensor] = {}
-        for number, frame in enumerate(self.frames):
+        for number, (frame, exchange) in enumerate(zip(self.frames, self.exchanges, strict=True)):
             names = state["parameters"][frame.slots[0].name]
             joined = {n: torch.cat([state["parameters"][s.name][n] for s in frame.slots], dim=-1) for n in names}
             if "average" in joined:
                 averages[number] = joined.pop("average").to(self.group.device)
-            loaded.append({**joined, **state["shards"][frame.slots[0].name]})
-        before = [exchange.state for exchange in self.exchanges]
-        try:
-            for exchange, parts in zip(self.exchanges, loaded, strict=True):
-                exchange.load_state_dict(parts)
-        except ValueError:
-            for exchange, old in zip(self.exchanges, before, strict=True):
-                exchange.state = old
-            raise
-        self.averages = averages
-        self.steps, self.averaged = state["steps"], state["averaged"]
+            exchange.load_state_dict({**joined, **state["shards"][frame.slots[0].name]})
+        self.averages, self.steps = averages, state["steps"]
         self._step = _Step(self.steps)

@@ -1,0 +1,171 @@
+"""What the processes of a fleet run: small trainings, whose results are compared in the tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+import thinwire as tw
+
+
+class Net(nn.Module):
+    """Two matrices large enough to be compressed, biases, and a tied and an often unused layer."""
+
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.first = nn.Linear(width, width)
+        self.second = nn.Linear(width, width)
+        self.tied = nn.Linear(width, width)
+        self.tied.weight = self.first.weight
+        self.extra = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, use_extra: bool = True) -> Tensor:
+        x = self.tied(torch.tanh(self.second(torch.tanh(self.first(x)))))
+        return self.extra(x) if use_extra else x
+
+
+def build(dtype: torch.dtype = torch.float32, **ddp: Any) -> tuple[Net, DistributedDataParallel]:
+    torch.manual_seed(1)
+    net = Net().to(dtype)
+    return net, DistributedDataParallel(net, **ddp)
+
+
+def data(rank: int, step: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(1000 * rank + step)
+    return torch.randn(16, 64, generator=generator).to(dtype)
+
+
+def weights(net: nn.Module) -> Tensor:
+    return torch.cat([p.detach().reshape(-1).to(torch.float64) for p in net.parameters()])
+
+
+def gradients(net: nn.Module) -> Tensor:
+    return torch.cat([p.grad.reshape(-1).to(torch.float64) for p in net.parameters() if p.grad is not None])
+
+
+def train(
+    rank: int,
+    size: int,
+    link: str | None,
+    *,
+    steps: int = 4,
+    ddp: dict[str, Any] | None = None,
+    attach: dict[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+    extra_every: int = 1,
+    poison: tuple[int, int] | None = None,
+    skip: int | None = None,
+    accumulate: int = 1,
+    saved: dict[str, Any] | None = None,
+    start: int = 0,
+) -> dict[str, Any]:
+    """Train a little; `poison` = (rank, step) puts a NaN into that rank's data, `skip` leaves a step out altogether."""
+    net, model = build(dtype, **(ddp or {}))
+    wire = None if link is None else tw.attach(model, link, **(attach or {}))
+    if saved is not None and wire is not None:
+        net.load_state_dict(saved["model"])
+        wire.load_state_dict(saved["wire"])
+    losses, seen = [], []
+    for step in range(start, start + steps):
+        if step == skip:
+            continue
+        net.zero_grad()
+        for part in range(accumulate):
+            x = data(rank, step * accumulate + part, dtype)
+            if poison == (rank, step):
+                x[0, 0] = float("nan")
+            # DDP decides in the forward pass whether this backward pass will synchronise
+            with nullcontext() if part == accumulate - 1 else model.no_sync():
+                loss = model(x, step % extra_every == 0).square().mean() / accumulate
+                loss.backward()
+        seen.append(gradients(net))
+        losses.append(loss.item())
+        if bool(seen[-1].isfinite().all()):
+            with torch.no_grad():
+                for p in net.parameters():
+                    if p.grad is not None:
+                        p -= 0.5 * p.grad
+    result = {"weights": weights(net), "gradients": seen, "losses": losses, "model": net.state_dict()}
+    if wire is not None:
+        result |= {"stats": wire.stats(), "wire": wire.state_dict()}
+        wire.close()
+    return result
+
+
+def train_with(rank: int, size: int, link: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    return train(rank, size, link, **options)
+
+
+def train_from(rank: int, size: int, link: str, saved: list[dict[str, Any]], options: dict[str, Any]) -> dict[str, Any]:
+    return train(rank, size, link, saved=saved[rank], **options)
+
+
+def differ(rank: int, size: int, what: str) -> str:
+    """Rank 1 is set up differently; the error that this rank gets."""
+    net, model = build()
+    odd = rank == 1
+    link = "diana(rotated(1))" if odd and what == "link" else "dcgd(rotated(3))"
+    try:
+        tw.attach(
+            model, link, seed=7 if odd and what == "seed" else 0, momentum=0.9 if odd and what == "momentum" else None
+        )
+    except tw.PeerError as error:
+        return str(error)
+    return "no error"
+
+
+def without_ddp(rank: int, size: int, link: str) -> Tensor:
+    """The gradients of `train`'s first steps by reduce_gradients_."""
+    torch.manual_seed(1)
+    net, memory, group = Net(), tw.LinkMemory(), tw.ProcessGroup()
+    for step in range(3):
+        net.zero_grad()
+        net(data(rank, step)).square().mean().backward()
+        tw.reduce_gradients_(net.named_parameters(), link, memory, group)
+        with torch.no_grad():
+            for p in net.parameters():
+                p -= 0.5 * p.grad
+    return weights(net)
+
+
+def reduce_tensor(rank: int, size: int, link: str, d: int, steps: int) -> list[Tensor]:
+    memory, group = tw.LinkMemory(), tw.ProcessGroup()
+    return [tw.all_reduce(data(rank, step).reshape(-1)[:d], link, memory, group) for step in range(steps)]
+
+
+def two_models(rank: int, size: int) -> bool:
+    """Two models in one process, their backward passes in turn: each as if it were alone."""
+    alone = train(rank, size, "diana(rotated(2))", steps=3)["weights"]
+    pairs = [build() for _ in range(2)]
+    wires = [tw.attach(model, "diana(rotated(2))") for _, model in pairs]
+    for step in range(3):
+        for net, model in pairs:
+            net.zero_grad()
+            model(data(rank, step)).square().mean().backward()
+            with torch.no_grad():
+                for p in net.parameters():
+                    p -= 0.5 * p.grad
+    for wire in wires:
+        wire.close()
+    return all(bool((weights(net) == alone).all()) for net, _ in pairs)
+
+
+def die(rank: int, size: int, victim: int) -> str:
+    """One rank is gone in the middle of training; what the others are told."""
+    net, model = build()
+    tw.attach(model, "dcgd(rotated(3))", timeout=5.0)
+    try:
+        for step in range(50):
+            net.zero_grad()
+            if rank == victim and step == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            model(data(rank, step)).square().mean().backward()
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
