@@ -108,7 +108,7 @@ def train_from(rank: int, size: int, link: str, saved: list[dict[str, Any]], opt
 
 def differ(rank: int, size: int, what: str) -> str:
     """Rank 1 is set up differently; the error that this rank gets."""
-    net, model = build()
+    _, model = build()
     odd = rank == 1
     link = "diana(rotated(1))" if odd and what == "link" else "dcgd(rotated(3))"
     try:

@@ -105,9 +105,9 @@ def all_reduce(
         rule = f"this memory is of {known.link!r} on {known.d} values; each tensor has a memory of its own"
         raise ValueError(fault("all_reduce(…, memory)", rule, f"{link!r} on {vectors.shape[1]} values"))
     outcome = finish(known.round(vectors, memory.step))
-    memory.step += 1
-    if outcome.finite:
+    if outcome.finite:  # otherwise the step leaves no trace, and its number is used again
         known.commit(outcome)
+        memory.step += 1
     return outcome.estimate.to(tensor.dtype).view(shape)
 
 
@@ -152,7 +152,6 @@ def reduce_gradients_(
         vector = torch.cat(flat)[None]
         pipeline.begin(Job(number, vector.clone, done, _raise), reducer.reduce(number, vector))
     pipeline.flush()
-    memory.step += 1
 
 
 def _gradient(parameter: Parameter) -> Tensor:
