@@ -108,6 +108,15 @@ class Wire:
 
     It gathers DDP's buckets into frames: a frame leaves when its last gradient has arrived, and a bucket is done when
     the last of its parameters is back.
+
+    >>> import torch, torch.distributed as dist, thinwire as tw
+    >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
+    >>> wire = tw.attach(model, "dcgd(rotated(bits=3))")
+    >>> model(torch.randn(8, 64)).square().mean().backward()
+    >>> sorted(wire.state_dict()["parameters"]), wire.stats().routes
+    (['bias', 'weight'], ('4096 values by gather', '64 values by allreduce'))
+    >>> wire.close(); dist.destroy_process_group()
     """
 
     def __init__(self, model: DistributedDataParallel, reducer: Reducer, timeout: float) -> None:

@@ -1,0 +1,56 @@
+"""The command `thinwire`: its subcommands, each made in a module of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from thinwire.demo.cli import demo
+from thinwire.lab.cli import CONTEXT, lab
+from thinwire.version import __version__
+
+EXAMPLES = """\
+[bold]Examples[/bold]
+
+[cyan]thinwire demo[/cyan]
+Is it worth it? A small GPT on 100 Mb/s links, dense and compressed, side by side, in about three minutes.
+
+[cyan]thinwire lab --hosts 4 --rate 50mbit -- python train.py[/cyan]
+Your own script, unchanged, on four hosts with slow links, all on this machine."""
+
+app = typer.Typer(
+    name="thinwire",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    suggest_commands=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thinwire {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EXAMPLES)
+def thinwire(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Training and optimisation across machines that cannot talk much.
+
+    Workers send few bits: the compressed difference between what they know now and what they have already said.
+    """
+
+
+app.command("demo")(demo)
+app.command("lab", context_settings=CONTEXT)(lab)
+
+
+def main() -> None:
+    """The entry point of the console script."""
+    app(prog_name="thinwire")
