@@ -48,20 +48,20 @@ def default_down(link: Link, d: int) -> Link:
     return link if fit else diana(Rotated(bits=3))
 
 
-def route_bytes(link: Link, down: Link, d: int, workers: int) -> dict[str, float]:
+def route_bytes(link: Link, down: Link, d: int, workers: int, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """What each route that this link may take costs a worker: bytes sent, and ROUND_BYTES for each collective.
 
-    A summable payload may be all-reduced if its elements are float32 or wider, or the link remembers nothing: sums that
-    are rounded on the way back would otherwise add up in h̄.
+    A summable payload may be all-reduced if its elements are as wide as the state's `dtype`, or the link remembers
+    nothing: sums that are rounded on the way back would otherwise add up in h̄, and in no h_i.
     """
     compressor = link.compressor
     n, whole = workers, compressor.nbytes(d)
     part = share(d, n)
-    costs = {
+    costs: dict[str, float] = {
         "gather": (n - 1) * whole + ROUND_BYTES,
         "sharded": (n - 1) * (compressor.nbytes(part) + down.compressor.nbytes(part)) + 2 * ROUND_BYTES,
     }
-    if compressor.summable and (compressor.element.itemsize >= 4 or not link.recursion(d, n).remembers):
+    if compressor.summable and (compressor.element.itemsize >= dtype.itemsize or not link.recursion(d, n).remembers):
         costs["allreduce"] = 2 * (n - 1) / n * whole + 2 * ROUND_BYTES
     return costs
 
@@ -77,6 +77,13 @@ class Outcome:
             the steps in which a link without memory does not decode its own messages.
         sent: bytes a worker handed to the wire, by stage.
         seconds: spent, by stage: encode and decode (with the link's arithmetic), and waiting for the wire.
+
+    >>> import torch, thinwire as tw
+    >>> from thinwire.exchange import finish
+    >>> exchange = tw.Exchange(tw.dcgd(tw.Identity()), d=2, group=tw.LocalGroup(2))
+    >>> outcome = finish(exchange.round(torch.tensor([[1.0, 2.0], [float("inf"), 0.0]]), step=0))
+    >>> outcome.finite, outcome.estimate
+    (False, tensor([nan, nan]))
     """
 
     estimate: Tensor
@@ -104,6 +111,16 @@ class Exchange:
 
     Raises:
         ValueError: a link that its compressor does not suit at this d, or a route that it cannot take.
+
+    >>> import torch, thinwire as tw
+    >>> from thinwire.exchange import finish
+    >>> exchange = tw.Exchange(tw.diana(tw.Rotated(bits=3)), d=1000, group=tw.LocalGroup(4))
+    >>> v = torch.randn(4, 1000)
+    >>> for step in range(20):
+    ...     outcome = finish(exchange.round(v, step))
+    ...     exchange.commit(outcome)
+    >>> bool((outcome.estimate - v.mean(0)).norm() < 1e-3 * v.mean(0).norm())
+    True
     """
 
     def __init__(
@@ -122,16 +139,17 @@ class Exchange:
         self.link = link.bind(n)
         self.down = (down or default_down(self.link, d)).bind(n)
         self.d, self.group, self.seed, self.tensor, self.dtype = d, group, seed, tensor, dtype
-        self.costs = route_bytes(self.link, self.down, d, n)
+        self.costs = route_bytes(self.link, self.down, d, n, dtype)
         if route is not None:
             one_of(f"route of {link!r}", "route", route, ROUTES)
             if route not in self.costs:
-                rule = "allreduce needs a payload whose float32 elements may be added, such as RandK(…, shared=True)"
+                width = f"{8 * dtype.itemsize}-bit" if self.link.recursion(d, n).remembers else "floating"
+                rule = f"allreduce needs payloads of {width} elements that may be added, as of RandK(…, shared=True)"
                 raise ValueError(fault(f"route of {link!r}", rule, route, "Use gather or sharded."))
         self.route = route or min(self.costs, key=lambda name: (self.costs[name], name))
         part = share(d, n)
         self.recursion = self.link.recursion(part if self.route == "sharded" else d, n)
-        self.down_recursion = self.down.recursion(part, 1)
+        self.down_recursion = self.down.rule(self.down, part, 1)  # an owner speaks alone, with a compressor for n
         if self.down_recursion.p or self.down_recursion.zeta is not None:
             raise ValueError(
                 fault(f"down={self.down!r}", "a downlink has neither coin nor trigger", None, "Use diana.")
@@ -157,12 +175,12 @@ class Exchange:
         up, down = self.state
         v = v.to(self.dtype)
         whole = dense or self.recursion.dense(up, key.uniform(Purpose.COIN))
-        news = v if whole else self.recursion.send(v, up)
+        news = self.recursion.send(v, up, dense=whole)
         sent: dict[str, int] = {}
         heard = yield from clock.timing(self._way_up(news, key, whole, sent))
         mean = self._own_share(heard.mean) if whole and self.route == "sharded" else heard.mean
         estimate, up_after = self.recursion.receive(v, news, heard.own, mean, up, dense=whole)
-        finite, down_after = heard.finite, down
+        finite, down_after = heard.finite and _bounded(estimate), down
         if self.route == "sharded" and whole:
             estimate = heard.mean
         elif self.route == "sharded":
@@ -171,15 +189,16 @@ class Exchange:
                 below = torch.full_like(below, float("nan"))
             answer = yield from clock.timing(self._way_down(below, key.child(), sent))
             shares, down_after = self.down_recursion.receive(estimate, below, answer.own, answer.mean, down)
-            estimate, finite = shares.reshape(-1)[: self.d], answer.finite
+            estimate, finite = shares.reshape(-1)[: self.d], answer.finite and _bounded(shares)
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
         error = None if heard.own is None else torch.stack(((news - heard.own).square().sum(), v.square().sum()))
         return Outcome(estimate, finite, error, sent, clock.seconds(), (up_after, down_after))
 
     def commit(self, outcome: Outcome) -> None:
-        """Make the state that a round led to the state."""
-        self.state = outcome.after
+        """Make the state that a round led to the state; a round that was not finite changes nothing."""
+        if outcome.finite:
+            self.state = outcome.after
 
     def _way_up(self, news: Tensor, key: Key, whole: bool, sent: dict[str, int]) -> Steps[Heard]:
         compressor = self._exact if whole else self.link.compressor
@@ -192,14 +211,14 @@ class Exchange:
         if whole or self.route == "allreduce":
             piece = share(payload.nbytes // compressor.element.itemsize, n) * compressor.element.itemsize
             sent["up"] = sent["down"] = (n - 1) * piece
-            return routes.allreduce(self.group, compressor, payload)
+            return routes.allreduce(self.group, compressor, payload, self.dtype)
         sent["up"] = (n - 1) * payload.nbytes
-        return routes.gather(self.group, compressor, payload)
+        return routes.gather(self.group, compressor, payload, self.dtype)
 
     def _way_down(self, below: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
         payload = self.down.compressor.encode(below, key)
         sent["down"] = (self.group.size - 1) * payload.nbytes
-        return routes.from_owners(self.group, self.down.compressor, payload)
+        return routes.from_owners(self.group, self.down.compressor, payload, self.dtype)
 
     def _own_share(self, mean: Tensor) -> Tensor:
         return routes.shards(mean[None], self.group.size)[0, self.group.ranks.start : self.group.ranks.stop]
@@ -238,6 +257,11 @@ class Exchange:
                 tensors[name] = given.to(start, copy=True)
             loaded.append(LinkState(**tensors, started=bool(parts[f"{place}.started"])))
         self.state = (loaded[0], loaded[1])
+
+
+def _bounded(estimate: Tensor) -> bool:
+    """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
+    return bool(estimate.sum(dtype=torch.float64).isfinite())
 
 
 class _Clock:

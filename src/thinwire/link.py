@@ -23,6 +23,9 @@ from torch import Tensor
 
 from thinwire.compressors import Compressor
 
+PIECE = 4096
+"""Squares are summed in pieces of this length."""
+
 
 @dataclass(frozen=True)
 class LinkState:
@@ -30,6 +33,11 @@ class LinkState:
 
     Shapes: `shift` h, `previous` v_prev and `error` e are (rows, d), one row a worker; `mean` h̄ is what the receivers
     hold: (d,), or the shards that this process owns.
+
+    >>> import torch, thinwire as tw
+    >>> start = tw.diana(tw.RandK(0.5)).recursion(8, workers=2).start((2, 8), (8,), torch.float32, torch.device("cpu"))
+    >>> {name: tuple(part.shape) for name, part in start.tensors().items()}
+    {'shift': (2, 8), 'mean': (8,)}
     """
 
     shift: Tensor | None = None
@@ -46,7 +54,17 @@ class LinkState:
 
 @dataclass(frozen=True)
 class Recursion:
-    """The link's numbers; `Link.recursion` takes them from the compressor's ω and δ, so that no user types them."""
+    """The link's numbers; `Link.recursion` takes them from the compressor's ω and δ, so that no user types them.
+
+    >>> import torch, thinwire as tw
+    >>> recursion = tw.Recursion(lam=1.0)
+    >>> state = recursion.start((1, 2), (2,), torch.float32, torch.device("cpu"))
+    >>> v = torch.tensor([[3.0, 4.0]])
+    >>> sent = recursion.send(v, state)
+    >>> estimate, state = recursion.receive(v, sent, own=sent, mean=sent[0], state=state)
+    >>> estimate, recursion.send(v, state)
+    (tensor([3., 4.]), tensor([[0., 0.]]))
+    """
 
     a: float = 1.0
     lam: float = 0.0
@@ -85,19 +103,28 @@ class Recursion:
         """Whether v_i is sent whole in this step; `coin` is uniform in [0, 1), the same for all. The first is."""
         return self.p > 0 and (coin < self.p or not state.started)
 
-    def send(self, v: Tensor, state: LinkState) -> Tensor:
-        """v_i − r_i, (rows, d): what the compressor is to send. A row that the trigger mutes is all zeros."""
+    def send(self, v: Tensor, state: LinkState, *, dense: bool = False) -> Tensor:
+        """v_i − r_i, (rows, d): what the compressor is to send. A row that the trigger mutes is all zeros.
+
+        What is sent whole, if `dense`, is v_i itself; a cumulative link adds the error even then, so that it is paid.
+        """
         if state.error is not None:
             return state.error + v
+        if dense:
+            return v
         news = v
-        if state.shift is not None and self.a > 0:
-            news = news - self.a * state.shift if self.a < 1 else news - state.shift
-        if state.previous is not None and self.a < 1:
-            news = news - (1 - self.a) * state.previous
+        if self.a < 1:
+            assert state.previous is not None  # `start` made it
+            news = v - state.previous
+            if state.shift is not None:  # as differences: where v settles, nothing is left but zeros
+                news = news + self.a * (state.previous - state.shift)
+        elif state.shift is not None:
+            news = v - state.shift
         if self.zeta is not None and state.started:
             assert state.previous is not None  # `start` made it, for the trigger
-            change = (v - state.previous).square().sum(dim=1, keepdim=True)
-            news = torch.where(news.square().sum(dim=1, keepdim=True) > self.zeta * change, news, 0.0)
+            change = _squares(v - state.previous)
+            quiet = (_squares(news) <= self.zeta * change) & change.isfinite()  # a NaN or an Inf is never kept quiet
+            news = torch.where(quiet, 0.0, news)
         return news
 
     def receive(
@@ -111,12 +138,11 @@ class Recursion:
             own: (rows, d), decode(encode(sent)): never what was there before encoding. None if not `listens`.
             mean: the mean of all workers' decoded messages, of the shape of h̄.
             state: the state before.
-            dense: v was sent whole; `mean` is its mean.
+            dense: it was sent whole; `mean` is its mean.
         """
         if state.error is not None:
             assert own is not None  # a cumulative link listens
-            error = torch.zeros_like(state.error) if dense else sent - own
-            return mean, replace(state, error=error, started=True)
+            return mean, replace(state, error=sent - own, started=True)
         previous = None if state.previous is None else v.to(state.previous.dtype, copy=True)
         if dense:
             shift = None if state.shift is None else v.to(state.shift.dtype, copy=True)
@@ -134,6 +160,12 @@ class Recursion:
         )
 
 
+def _squares(x: Tensor) -> Tensor:
+    """‖x_i‖², (rows, 1), summed in pieces: the same bits whether a row is summed alone or among others."""
+    padded = torch.nn.functional.pad(x, (0, -x.shape[1] % PIECE))
+    return padded.view(len(x), padded.shape[1] // PIECE, PIECE).square().sum(dim=2).sum(dim=1, keepdim=True)
+
+
 @dataclass(frozen=True, repr=False)
 class Link:
     """A compressor and the method that uses it: made by a preset, such as `diana(Rotated(bits=1))`.
@@ -143,6 +175,11 @@ class Link:
         compressor: what the differences travel by.
         rule: (compressor, d, workers) -> Recursion.
         zeta: the trigger of lag and clag.
+
+    >>> import thinwire as tw
+    >>> link = tw.diana(tw.RandK(0.25))
+    >>> link, link.method, link.recursion(d=100, workers=4).lam
+    (diana(RandK(k=0.25)), 'diana', 0.25)
     """
 
     method: str

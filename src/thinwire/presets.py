@@ -1,4 +1,4 @@
-"""The named methods: rows of parameters for the one recursion, and the class of compressors that each one's theory needs."""
+"""The named methods: rows of parameters for the one recursion, and the class of compressors that each needs."""
 
 from __future__ import annotations
 
@@ -184,20 +184,21 @@ def rand_diana(compressor: Compressor) -> Link:
     return _made(Link("rand_diana", compressor, _rand_diana))
 
 
-def lag(zeta: float = 1.0) -> Link:
+def lag(zeta: float = 2.0) -> Link:
     """Send whole or not at all: λ = 1, and silence while ‖v − h‖² ≤ ζ ‖v − v_prev‖².
 
+    Below ζ = 1 it would speak at every step: right after a message h = v_prev. At ζ = 1 rounding would decide.
     Collectives have equal splits, so a silent worker's slot travels as zeros: what lag saves is not bytes here.
     Source: Chen et al., "LAG" (NeurIPS 2018), in the form of Richtárik et al., "3PC" (ICML 2022).
 
     >>> import thinwire as tw
     >>> tw.lag()
-    lag(zeta=1.0)
+    lag(zeta=2.0)
     """
     return _triggered("lag", Identity(), zeta)
 
 
-def clag(compressor: Compressor, zeta: float = 1.0) -> Link:
+def clag(compressor: Compressor, zeta: float = 2.0) -> Link:
     """EF21 with lag's trigger. For contractive compressors. Source: Richtárik et al., "3PC" (ICML 2022).
 
     >>> import thinwire as tw
@@ -217,7 +218,8 @@ def ef14(compressor: Compressor) -> Link:
     """Error feedback: what was not sent is remembered and added to the next vector. For contractive compressors.
 
     m_i = C(e_i + v_i), e_i ← e_i + v_i − m_i, v̂ = mean(m_i). The memory is in units of v: a change of the learning
-    rate changes what it stands for. Source: Seide et al. (2014); Stich et al. (NeurIPS 2018); Karimireddy et al. (ICML 2019).
+    rate changes what it stands for.
+    Source: Seide et al. (2014); Stich et al. (NeurIPS 2018); Karimireddy et al. (ICML 2019).
 
     >>> import thinwire as tw
     >>> tw.ef14(tw.TopK(0.01)).recursion(d=1000, workers=4).cumulative

@@ -61,12 +61,14 @@ def dcgd_step(smoothness: float, largest: float, omega: float, workers: int) -> 
 def diana_step(largest: float, strong: float, omega: float, workers: int) -> float:
     """γ = min{λ / 2μ, 1 / ((1 + 6ω/n) L_max)}, strongly convex, prox allowed: E‖x − x*‖² falls by max{1 − γμ, 1 − λ/2}.
 
+    Convex only, `strong` = 0: half of it, and f(x) − f* falls as 1/k.
     Source: Gorbunov, Hanzely, Richtárik, "A unified theory of SGD" (AISTATS 2020), DIANA with M = 4ω / (nλ).
 
     >>> diana_step(1.0, 0.01, 0.0, 1)
     1.0
     """
-    return min(diana_shift(omega) / (2 * strong), 1 / ((1 + 6 * omega / workers) * largest))
+    step = 1 / ((1 + 6 * omega / workers) * largest)
+    return min(diana_shift(omega) / (2 * strong), step) if strong > 0 else step / 2
 
 
 def marina_step(smoothness: float, l_tilde: float, omega: float, p: float, workers: int) -> float:

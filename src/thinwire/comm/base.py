@@ -14,7 +14,13 @@ from thinwire._check import fault
 
 
 class PeerError(RuntimeError):
-    """A worker is gone, silent, or set up differently; the message names it."""
+    """A worker is gone, silent, or set up differently; the message names it.
+
+    >>> import thinwire as tw
+    >>> raise tw.PeerError("thinwire: a collective failed: no answer from rank 2.")
+    Traceback (most recent call last):
+    thinwire.comm.base.PeerError: thinwire: a collective failed: no answer from rank 2.
+    """
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class Group(ABC):
 
     Worker-space tensors have one row for each rank held. Both collectives take and give uint8, start at once, and are
     to be waited for in any order; all processes must start them in the same order.
+
+    >>> import torch, thinwire as tw
+    >>> group = tw.LocalGroup(2)
+    >>> group.all_gather(torch.tensor([[1], [2]], dtype=torch.uint8)).wait().tolist()
+    [[1], [2]]
+    >>> group.all_to_all(torch.tensor([[[1], [2]], [[3], [4]]], dtype=torch.uint8)).wait().tolist()
+    [[[1], [3]], [[2], [4]]]
     """
 
     size: int

@@ -10,6 +10,8 @@ from torch import Tensor
 from thinwire._check import call, in_range
 from thinwire.comm.base import Group, Pending
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class LocalGroup(Group):
@@ -23,7 +25,7 @@ class LocalGroup(Group):
     """
 
     size: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         in_range(call("LocalGroup", size=self.size), "size", self.size, 1, 1 << 20)

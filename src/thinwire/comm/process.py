@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import count
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -14,8 +15,13 @@ from torch import Tensor
 from thinwire._check import call, fault, in_range
 from thinwire.comm.base import Group, PeerError, Pending
 
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store, Work
+
 GRACE = 3.0
 """Seconds that survivors wait for each other's word before they name who is missing."""
+LOOK = 1.0
+"""Seconds that a rank waits on the wire before it looks whether another one has given the group up."""
 
 
 class ProcessGroup(Group):
@@ -30,6 +36,13 @@ class ProcessGroup(Group):
 
     Raises:
         RuntimeError: torch.distributed is not initialised and no group was given.
+
+    >>> import torch, torch.distributed as dist, thinwire as tw
+    >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    >>> group = tw.ProcessGroup(timeout=60)
+    >>> group, group.size, group.ranks
+    (ProcessGroup(rank 0 of 1, rows=1), 1, range(0, 1))
+    >>> dist.destroy_process_group()
     """
 
     def __init__(
@@ -38,7 +51,7 @@ class ProcessGroup(Group):
         *,
         rows: int = 1,
         timeout: float = 300.0,
-        store: dist.Store | None = None,
+        store: Store | None = None,
     ) -> None:
         where = call("ProcessGroup", rows=rows, timeout=timeout)
         in_range(where, "rows", rows, 1, 1 << 20)
@@ -55,6 +68,8 @@ class ProcessGroup(Group):
         self._calls = count()
         self.size = pg.size() * rows
         self.ranks = range(pg.rank() * rows, (pg.rank() + 1) * rows)
+        name = getattr(pg, "group_name", pg.name())  # a bare backend, such as ProcessGroupGloo, has no name of its own
+        self._words = f"thinwire/failed/{name}"
         on_gpu = "nccl" in str(pg.name()).lower()
         self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
@@ -79,25 +94,46 @@ class ProcessGroup(Group):
 
         return Pending(wait)
 
-    def _start(self, name: str, start: object, out: Tensor, data: Tensor) -> Pending:
+    def _start(self, name: str, start: Callable[[], Work], out: Tensor, data: Tensor) -> Pending:
         number = next(self._calls)
         if out.numel() == 0:
             return Pending(lambda: out)
         try:
-            work = start()  # type: ignore[operator]  # a callable; torch does not type its Work objects
+            work = start()
         except RuntimeError as error:
             raise self._blame(name, number, error) from error
 
-        def wait() -> Tensor:
+        def wait(data: Tensor = data) -> Tensor:  # keeps the data alive until the wire is done with it
             try:
-                work.wait(self._timeout)
+                self._wait(work)
             except RuntimeError as error:
                 raise self._blame(name, number, error) from error
-            del data_kept[:]
             return out
 
-        data_kept: list[Tensor] = [data]  # alive until the wire is done with it
         return Pending(wait)
+
+    def _wait(self, work: Work) -> None:
+        """Wait by turns, and between them look whether another rank has failed: none waits in vain for its own limit.
+
+        On a GPU `wait` only orders streams, and NCCL's watchdog keeps the time.
+        """
+        limit = self._timeout.total_seconds()
+        deadline = time.monotonic() + limit
+        turn = LOOK if self.device.type == "cpu" else limit
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                work.wait(timedelta(seconds=max(min(turn, left), 0.01)))  # 0 would mean no limit
+                return
+            except RuntimeError:
+                if work.is_completed() or left <= turn or self._given_up():
+                    raise
+
+    def _given_up(self) -> bool:
+        try:
+            return self._store is not None and self._store.check([self._words])
+        except RuntimeError:  # the store is gone, and with it the rank that it lived in
+            return True
 
     def _blame(self, name: str, number: int, error: RuntimeError) -> PeerError:
         """The error of a failed collective, with the ranks that do not answer.
@@ -115,16 +151,17 @@ class ProcessGroup(Group):
     def _silent(self, number: int) -> Sequence[int]:
         if self._store is None:
             return []
-        names = [f"thinwire/failed/{self._pg.name()}/{rank}" for rank in range(self._processes)]
+        names = [f"{self._words}/{rank}" for rank in range(self._processes)]
+        silent = [rank for rank in range(self._processes) if rank != self._rank]
         try:
             self._store.set(names[self._rank], str(number))
+            self._store.set(self._words, str(number))
             deadline = time.monotonic() + GRACE
-            silent = [rank for rank in range(self._processes) if rank != self._rank]
             while silent and time.monotonic() < deadline:
                 silent = [rank for rank in silent if not self._store.check([names[rank]])]
                 time.sleep(0.05)
-        except RuntimeError:  # the store lives in rank 0, and went with it
-            return [0]
+        except RuntimeError:  # the store lives in rank 0, and went with it: dead, unless it has left its word
+            return [0] if 0 in silent else silent
         return silent
 
 
@@ -143,7 +180,7 @@ def own_group(pg: dist.ProcessGroup | None, timeout: float) -> dist.ProcessGroup
     return made
 
 
-def _default_store() -> dist.Store | None:
+def _default_store() -> Store | None:
     from torch.distributed.distributed_c10d import _get_default_store
 
     return _get_default_store() if dist.is_initialized() else None

@@ -46,21 +46,23 @@ class Choice:
 
 
 class RunningAverage:
-    """m ← β·m + (1 − β)·g in place of each gradient, after it was averaged.
+    """m ← β·m + (1 − β)·g, and m / (1 − β^t) in place of each gradient, after it was averaged.
 
     By linearity this is the mean of the workers' own running averages, so it is local momentum run dense.
     """
 
     def __init__(self, model: nn.Module, beta: float) -> None:
         self._beta = beta
+        self._step = 0
         self._averages: list[tuple[nn.Parameter, Tensor]] = [(p, torch.zeros_like(p)) for p in model.parameters()]
 
     def __call__(self) -> None:
         """Replace every gradient by its running average."""
+        self._step += 1
         for parameter, average in self._averages:
             if parameter.grad is not None:
                 average.lerp_(parameter.grad, 1 - self._beta)
-                parameter.grad.copy_(average)
+                torch.div(average, 1 - self._beta**self._step, out=parameter.grad)
 
 
 def _ddp(model: nn.Module, choice: Choice) -> Prepared:

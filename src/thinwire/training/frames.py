@@ -65,6 +65,8 @@ def cut_frames(parameters: Iterable[tuple[str, Parameter]]) -> list[Frame]:
         if held >= room:
             frames.append(_frame(group, compressed=True))
             group, held = [], 0
+    if group and held < room // 2 and frames:  # too little for a frame of its own
+        group = [(slot.name, slot.size) for slot in frames.pop().slots] + group
     if group:
         frames.append(_frame(group, compressed=True))
     if small:

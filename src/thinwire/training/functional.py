@@ -35,8 +35,16 @@ class LinkMemory:
 
     exchange: Exchange | None = None
     reducer: Reducer | None = None
+    group: Group | None = None
     step: int = 0
     seed: int = 0
+
+    def met(self, group: Group | None) -> Group:
+        """The group that is given; otherwise the one of the first call, made of all processes."""
+        if group is None:
+            group = self.group or ProcessGroup()
+        self.group = group
+        return group
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints, per process."""
@@ -88,7 +96,7 @@ def all_reduce(
     >>> tw.all_reduce(x, tw.dcgd(tw.Identity()), memory, group)
     tensor([3., 4.])
     """
-    group = group or ProcessGroup()
+    group = memory.met(group)
     link = parse_link(link) if isinstance(link, str) else link
     rows = len(group.ranks)
     several = rows > 1 or not isinstance(group, ProcessGroup)
@@ -137,7 +145,7 @@ def reduce_gradients_(
     if memory.reducer is None:
         link = parse_link(link) if isinstance(link, str) else link
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
-        memory.reducer = Reducer(listed, settings, group or ProcessGroup())
+        memory.reducer = Reducer(listed, settings, memory.met(group))
     reducer, by_name = memory.reducer, dict(listed)
     pipeline = Pipeline()
     for number, frame in enumerate(reducer.frames):

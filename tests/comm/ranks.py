@@ -1,0 +1,63 @@
+"""Several ranks in one process: threads over one store, each with a Gloo backend of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+import thinwire as tw
+
+T = TypeVar("T")
+
+
+def backend(store: dist.Store, rank: int, processes: int, timeout: float) -> Any:
+    """A bare Gloo backend on the loopback interface."""
+    options = dist.ProcessGroupGloo._Options()
+    options._devices = [dist.ProcessGroupGloo.create_device(interface="lo")]
+    options._timeout = timedelta(seconds=timeout)
+    return dist.ProcessGroupGloo(dist.PrefixStore("gloo", store), rank, processes, options)
+
+
+def run_ranks(
+    processes: int,
+    work: Callable[[tw.ProcessGroup], T],
+    *,
+    rows: int = 1,
+    timeout: float = 30.0,
+    limit: float = 60.0,
+) -> list[T]:
+    """work(group) on every rank at once; its results in rank order, or the first exception.
+
+    Args:
+        processes: how many; each holds `rows` workers.
+        work: what each does with its group.
+        timeout: of the group's collectives, in seconds.
+        limit: seconds for everything; then AssertionError.
+    """
+    store = dist.HashStore()
+    results: list[Any] = [None] * processes
+    errors: list[BaseException] = []
+
+    def rank(number: int) -> None:
+        try:
+            made = backend(store, number, processes, timeout=2 * limit)
+            results[number] = work(tw.ProcessGroup(made, rows=rows, timeout=timeout, store=store))
+        except BaseException as error:  # raised again below, by the thread that runs the test
+            errors.append(error)
+
+    threads = [threading.Thread(target=rank, args=(i,), daemon=True, name=f"rank {i}") for i in range(processes)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + limit
+    while any(thread.is_alive() for thread in threads) and not errors:
+        assert time.monotonic() < deadline, [thread.name for thread in threads if thread.is_alive()]
+        for thread in threads:
+            thread.join(0.02)
+    if errors:
+        raise errors[0]
+    return results

@@ -1,0 +1,148 @@
+"""The methods as their papers write them: slow float64 NumPy twins, one algorithm each.
+
+Every twin takes `grads(x) -> (n, d)`, the gradients of all f_i at x; `C(x, k) -> (n, d)`, the compressor's
+decode(encode(x)) under the keys of step k; a start x; a step size; and the number of steps. It returns x^1, x^2, ….
+Gradients at x^k travel under the keys of step k. `coin(k)` is uniform in [0, 1), the same for all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Gradients = Callable[[Array], Array]
+Compress = Callable[[Array, int], Array]
+
+
+def gradient_descent(grads: Gradients, x: Array, gamma: float, steps: int) -> list[Array]:
+    xs = []
+    for _ in range(steps):
+        x = x - gamma * grads(x).mean(0)
+        xs.append(x)
+    return xs
+
+
+def dcgd(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int) -> list[Array]:
+    xs = []
+    for k in range(steps):
+        x = x - gamma * C(grads(x), k).mean(0)
+        xs.append(x)
+    return xs
+
+
+def diana(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float) -> list[Array]:
+    """Mishchenko et al. (2019), algorithm 1 without momentum and prox: the server stores one vector h."""
+    h_i, h, xs = np.zeros_like(grads(x)), np.zeros_like(x), []
+    for k in range(steps):
+        delta = C(grads(x) - h_i, k)
+        h_i = h_i + alpha * delta
+        x = x - gamma * (h + delta.mean(0))
+        h = h + alpha * delta.mean(0)
+        xs.append(x)
+    return xs
+
+
+def ef21(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int) -> list[Array]:
+    """Richtárik et al. (2021), algorithm 2, with g_i⁰ = C(∇f_i(x⁰))."""
+    g_i, xs = C(grads(x), 0), []
+    for k in range(1, steps + 1):
+        x = x - gamma * g_i.mean(0)
+        xs.append(x)
+        g_i = g_i + C(grads(x) - g_i, k)
+    return xs
+
+
+def ef_bv(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, lam: float, nu: float) -> list[Array]:
+    """Condat, Yi, Richtárik (2022), algorithm 1."""
+    h_i, h, xs = np.zeros_like(grads(x)), np.zeros_like(x), []
+    for k in range(steps):
+        d_i = C(grads(x) - h_i, k)
+        h_i = h_i + lam * d_i
+        g = h + nu * d_i.mean(0)
+        h = h + lam * d_i.mean(0)
+        x = x - gamma * g
+        xs.append(x)
+    return xs
+
+
+def dasha(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, a: float) -> list[Array]:
+    """Tyurin and Richtárik (2023), algorithm 1; h_i is the gradient there, g_i⁰ = C(∇f_i(x⁰))."""
+    h_i, xs = grads(x), []
+    g_i = C(h_i, 0)
+    g = g_i.mean(0)
+    for k in range(1, steps + 1):
+        x = x - gamma * g
+        xs.append(x)
+        new = grads(x)
+        m_i = C(new - h_i - a * (g_i - h_i), k)
+        g_i, g, h_i = g_i + m_i, g + m_i.mean(0), new
+    return xs
+
+
+def marina(
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Callable[[int], float]
+) -> list[Array]:
+    """Gorbunov et al. (2021), algorithm 1: g⁰ = ∇f(x⁰)."""
+    old, xs = grads(x), []
+    g = old.mean(0)
+    for k in range(1, steps + 1):
+        x = x - gamma * g
+        xs.append(x)
+        new = grads(x)
+        g = new.mean(0) if coin(k) < p else g + C(new - old, k).mean(0)
+        old = new
+    return xs
+
+
+def rand_diana(
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Callable[[int], float]
+) -> list[Array]:
+    """Shulgin and Richtárik (2022), in the library's variation.
+
+    In the paper a step first uses h_i + C(∇f_i − h_i), and then, with probability p, renews h_i. Here the gradients
+    that renew the shifts, having been sent whole, are the estimate of that step too; and the first step renews.
+    """
+    h_i, xs = np.zeros_like(grads(x)), []
+    for k in range(steps):
+        g_i = grads(x)
+        if k == 0 or coin(k) < p:
+            h_i = estimate = g_i
+        else:
+            estimate = h_i + C(g_i - h_i, k)
+        x = x - gamma * estimate.mean(0)
+        xs.append(x)
+    return xs
+
+
+def lag(grads: Gradients, x: Array, gamma: float, steps: int, zeta: float) -> list[Array]:
+    """Chen et al. (2018) as a three-point compressor (Richtárik et al., 2022): g_i⁰ = ∇f_i(x⁰)."""
+    return clag(grads, lambda v, k: v, x, gamma, steps, zeta)
+
+
+def clag(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, zeta: float) -> list[Array]:
+    """Richtárik et al. (2022), 3PC's CLAG: C_{h,y}(v) = h + C(v − h) if ‖v − h‖² > ζ‖v − y‖², else h."""
+    old = grads(x)
+    h, xs = C(old, 0), []
+    for k in range(1, steps + 1):
+        x = x - gamma * h.mean(0)
+        xs.append(x)
+        new = grads(x)
+        speaks = ((new - h) ** 2).sum(1) > zeta * ((new - old) ** 2).sum(1)
+        h = h + C(np.where(speaks[:, None], new - h, 0.0), k)
+        old = new
+    return xs
+
+
+def ef14(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int) -> list[Array]:
+    """Stich et al. (2018), Karimireddy et al. (2019): the memory e_i is in units of γ g."""
+    e_i, xs = np.zeros_like(grads(x)), []
+    for k in range(steps):
+        p_i = e_i + gamma * grads(x)
+        c_i = C(p_i, k)
+        e_i = p_i - c_i
+        x = x - c_i.mean(0)
+        xs.append(x)
+    return xs
