@@ -51,16 +51,16 @@ class _Butterflies:
     """Two scratch matrices and the views that each stage of a transform reads and writes."""
 
     def __init__(self, size: int, c: int, device: torch.device) -> None:
-        self._here, there = torch.empty(2, size, c, device=device).unbind()
+        scratch = torch.empty(2, size, c, device=device)
         self._stages: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         span = 1
         while span < size:
-            a, b = here.view(-1, 2, span * c).unbind(1)
-            plus, minus = there.view(-1, 2, span * c).unbind(1)
+            even = len(self._stages) % 2
+            a, b = scratch[even].view(-1, 2, span * c).unbind(1)
+            plus, minus = scratch[1 - even].view(-1, 2, span * c).unbind(1)
             self._stages.append((a, b, plus, minus))
-            here, there = there, here
             span *= 2
-        self._result = here
+        self._result: Tensor = scratch[len(self._stages) % 2]
 
     def run(self, values: Tensor) -> Tensor:
         a, b = values.view(-1, 2, values.shape[1]).unbind(1)
