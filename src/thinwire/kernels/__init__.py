@@ -1,13 +1,12 @@
-"""The hot loops, one signature each, whatever makes them: today plain torch on any device.
+"""The hot loops, one signature each, whatever makes them: compiled code on the CPU, plain torch on any device.
 
 `encode` and `decode` turn blocks of float32 into packed codes and back, bit for bit as docs/wire-format.md says;
 `smallest_draws`, `ranked_draws` and `largest_elements` select coordinates.
 """
 
+from thinwire.kernels.dispatch import decode, encode
 from thinwire.kernels.format import Blocks, Format, Kind
 from thinwire.kernels.reference import (
-    decode,
-    encode,
     largest_elements,
     nonfinite,
     ranked_draws,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from thinwire.kernels.arith import SMALLEST, largest, powers, tree_sum
+from thinwire.kernels.arith import SMALLEST, largest, powers, root, tree_sum
 from thinwire.kernels.draws import Draws
 from thinwire.kernels.format import Format
 
@@ -28,7 +28,7 @@ def _norm(fmt: Format, x: Tensor) -> Tensor:
     peak = largest(x)
     if fmt.euclidean:
         down, up = powers(peak)
-        norm = tree_sum((x * down).square_()).sqrt_() * up
+        norm = root(tree_sum((x * down).square_())) * up
     else:
         norm = peak.view(torch.float32)
     return torch.where(peak >= SMALLEST, norm, 0.0)
@@ -48,7 +48,8 @@ def dither(fmt: Format, x: Tensor, draws: Draws, count: Tensor) -> Coded:
 def undither(fmt: Format, scale: Tensor | None, codes: Tensor, draws: Draws) -> Tensor:
     """scale · ((code − s) / s); codes that no sender makes are taken as the largest."""
     assert scale is not None
-    return (codes.clamp(max=2 * fmt.levels) - fmt.levels).to(torch.float32).div_(fmt.levels).mul_(scale)
+    whole = scale.new_full((), fmt.levels)  # a tensor, since by a number CUDA multiplies with the reciprocal
+    return (codes.clamp(max=2 * fmt.levels) - fmt.levels).to(torch.float32).div_(whole).mul_(scale)
 
 
 def sign(fmt: Format, x: Tensor, draws: Draws, count: Tensor) -> Coded:

@@ -72,7 +72,7 @@ def _fold(values: Tensor, weights: list[int]) -> Tensor:
     pad = width * len(weights) - len(values)
     if pad:
         values = torch.nn.functional.pad(values, (0, 0, 0, pad))
-    planes = values.view(len(weights), width, -1)
+    planes = values.view(len(weights), width, values.shape[1])
     out = planes[0].clone()
     for plane, weight in zip(planes[1:], weights[1:], strict=True):
         out.add_(plane, alpha=weight)

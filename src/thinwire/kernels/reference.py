@@ -53,7 +53,7 @@ def _chunks(fmt: Format, rows: int, blocks: Blocks, stream: Tensor) -> Iterator[
 
 
 def encode(fmt: Format, x: Tensor, stream: Tensor) -> Tensor:
-    """(rows, d) float32 -> (rows, fmt.nbytes(d)) uint8: scales, codes, flag."""
+    """(rows, d) float32 -> (rows, fmt.nbytes(d)) uint8: scales, codes, flag; zeros but for the flag if it is set."""
     rows, d = x.shape
     blocks = fmt.blocks(d)
     data = torch.empty(rows, fmt.nbytes(d), dtype=torch.uint8, device=x.device)
@@ -72,9 +72,11 @@ def encode(fmt: Format, x: Tensor, stream: Tensor) -> Tensor:
             body[part] = (pack.pack(code, fmt.bits) if fmt.bits else pack.pack_trits(code)).t()
         split = 4 * blocks.count * fmt.scaled
         if fmt.scaled:
-            bad = bad | nonfinite(head.view(rows, -1))
-            data[:, :split] = head.view(rows, -1).view(torch.uint8)
-        data[:, split:-1] = body.view(rows, -1)
+            head = head.view(rows, blocks.count)
+            bad = bad | nonfinite(head)
+            data[:, :split] = head.view(torch.uint8)
+        data[:, split:-1] = body.view(rows, blocks.count * body.shape[1])
+        data.masked_fill_(bad[:, None], 0)
     data[:, -1] = bad
     return data
 
@@ -86,15 +88,16 @@ def decode(fmt: Format, data: Tensor, d: int, stream: Tensor) -> Tensor:
     if not d:
         return torch.zeros(rows, 0, dtype=torch.float32, device=data.device)
     split = 4 * blocks.count * fmt.scaled
-    head = data[:, :split].reshape(-1).view(torch.float32) if fmt.scaled else None
-    body = data[:, split:-1].reshape(rows * blocks.count, -1)
+    # a copy, since the memory of bytes from elsewhere need not be aligned
+    head = data[:, :split].clone(memory_format=torch.contiguous_format).view(torch.float32) if fmt.scaled else None
+    body = data[:, split:-1].reshape(rows * blocks.count, fmt.body(blocks.size))
     out = torch.empty(rows * blocks.count, blocks.size, dtype=torch.float32, device=data.device)
     coder = CODERS[fmt.kind][1]
     for part, draws, _ in _chunks(fmt, rows, blocks, stream):
         piece = body[part].t().contiguous()
         code = pack.unpack(piece, blocks.size, fmt.bits) if fmt.bits else pack.unpack_trits(piece, blocks.size)
-        out[part] = coder(fmt, None if head is None else head[part], code, draws).t()
-    return out.view(rows, -1)[:, :d]
+        out[part] = coder(fmt, None if head is None else head.view(-1)[part], code, draws).t()
+    return out.view(rows, blocks.count * blocks.size)[:, :d]
 
 
 def smallest_draws(stream: Tensor, count: int, of: int) -> Tensor:
@@ -110,11 +113,11 @@ def ranked_draws(stream: Tensor, of: int) -> Tensor:
     rows, blocks = len(stream), -(-of // 1024)
     number = torch.arange(rows * blocks, device=stream.device)
     draws = Draws(stream[number // max(blocks, 1)], number % max(blocks, 1)).words(1024)
-    return draws.t().reshape(rows, -1)[:, :of].argsort(dim=1, stable=True)
+    return draws.t().reshape(rows, blocks * 1024)[:, :of].argsort(dim=1, stable=True)
 
 
 def largest_elements(blocks: Tensor, count: int) -> Tensor:
-    """(c, count) int64, ascending: where the `count` largest magnitudes of each float32 block are, the lower on a tie."""
+    """(c, count) int64, ascending: where each float32 block has its `count` largest magnitudes, the lower on a tie."""
     size = blocks.shape[1]
     magnitude = (blocks.view(torch.int32) & 0x7FFFFFFF).to(torch.int64)
     order = magnitude << 32 | size - 1 - torch.arange(size, device=blocks.device)

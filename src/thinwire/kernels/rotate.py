@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from thinwire.kernels.arith import SMALLEST, hadamard, largest, powers, tree_sum
+from thinwire.kernels.arith import SMALLEST, hadamard, largest, powers, root, tree_sum
 from thinwire.kernels.codes import Coded
 from thinwire.kernels.draws import Draws
 from thinwire.kernels.format import Format
@@ -68,7 +68,7 @@ def rotated(fmt: Format, x: Tensor, draws: Draws, count: Tensor) -> Coded:
     square = tree_sum(scaled.square())
     y = rotate(scaled, draws).mul_(1.0 / size)
     magnitude = y.abs()
-    sigma = square.sqrt() * (1.0 / math.sqrt(size))
+    sigma = root(square) * (1.0 / math.sqrt(size))
     code = (y < 0).to(torch.int32).mul_(1 << fmt.bits - 1)
     levels = CENTROIDS[fmt.bits]
     c = torch.full_like(y, levels[0])

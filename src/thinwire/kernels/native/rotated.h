@@ -1,0 +1,184 @@
+// Rotated codes: two rounds of random signs and a Hadamard transform, then the centroids of a Gaussian.
+#pragma once
+
+#include <cmath>
+
+#include "format.h"
+#include "hadamard.h"
+#include "philox.h"
+
+namespace {
+
+constexpr double CENTROIDS[4][8] = {
+    {0.7978845608028654},
+    {0.45278003463649, 1.5104176084991},
+    {0.24509417894422, 0.75600528120588, 1.343909278505, 2.151945704537},
+    {0.128395029851147, 0.3880482994902917, 0.6567591185324657, 0.9423404564869634, 1.2562311973471778,
+     1.6180463860218863, 2.0690172265313858, 2.732589570995166},
+};
+
+// The two sets of random signs of a block: of a set's n words, element e has bit e / n of word e mod n.
+class Signs {
+  public:
+    // room: size / 8 + 2 L words
+    Signs(int64_t size, uint32_t* room) : n_(size / 32), period_(n_ < L ? L : n_), each_(period_ / n_) {
+        shift_ = __builtin_ctzll((unsigned long long)period_);
+        words_[0] = room, words_[1] = room + period_, drawn_ = room + 2 * period_;
+    }
+
+    void draw(Stream stream, int64_t block) {
+        int64_t t = n_ / 4;
+        ::draw(stream, block, 2 * t, drawn_);
+        for (int64_t w = 0; w < 4; w++)
+            for (int64_t set = 0; set < 2; set++)
+                for (int64_t i = 0; i < t; i++) words_[set][w * t + i] = drawn_[(2 * w + set) * t + i];
+        for (uint32_t* words : words_)  // where a vector takes several bits of each word, shift its lanes beforehand
+            for (int64_t lane = L - 1; n_ < L && lane >= 0; lane--)
+                words[lane] = words[lane % n_] << (each_ - 1 - lane / n_);
+    }
+
+    template <int SET> INLINE vf flip(vf v, int64_t e) const {
+        const int64_t bit = (e >> shift_) * each_;
+        const vu word = load<vu>(words_[SET] + (e & (period_ - 1)));
+        return (vf)((vu)v ^ ((word << (int)(32 - each_ - bit)) & TOP));
+    }
+
+  private:
+    int64_t n_, period_, each_;
+    int shift_;
+    uint32_t *words_[2], *drawn_;
+};
+
+// The code of 8 vectors, bit 0 … BITS − 2 the centroid and the top bit the sign, into planes: byte i of a section of
+// fields has the elements i, i + B/P, i + 2 B/P, … at P fields a byte.
+template <int BITS> INLINE void write_codes(const vi* code, int64_t eighth, int64_t e, uint8_t* body) {
+    if constexpr (BITS == 4) {
+        for (int p = 0; p < 4; p++) store(body + p * eighth + e, narrow(code[p] | code[p + 4] << 4));
+        return;
+    }
+    if constexpr (BITS == 2 || BITS == 3)
+        for (int p = 0; p < 2; p++) {
+            vi low = all(3);
+            vi byte = (code[p] & low) | (code[p + 2] & low) << 2 | (code[p + 4] & low) << 4 | (code[p + 6] & low) << 6;
+            store(body + p * eighth + e, narrow(byte));
+        }
+    if constexpr (BITS != 2) {
+        constexpr int SHIFT = BITS - 1;
+        vi byte = code[0] >> SHIFT;
+        for (int p = 1; p < 8; p++) byte |= (code[p] >> SHIFT) << p;
+        store(body + (BITS == 3 ? 2 * eighth : 0) + e, narrow(byte));
+    }
+}
+
+// The codes from e on, of a block of 2^log elements.
+template <int BITS> INLINE vi read_codes(const uint8_t* body, int log, int64_t e) {
+    auto field = [&](const uint8_t* section, int width) __attribute__((always_inline)) {
+        const int planes = width == 1 ? 3 : width == 2 ? 2 : 1;  // as a power of two
+        const int64_t within_plane = e & ((int64_t(1) << (log - planes)) - 1);
+        return (widen(load<vb>(section + within_plane)) >> (int)(e >> (log - planes)) * width) & ((1 << width) - 1);
+    };
+    if constexpr (BITS == 3) return field(body, 2) | field(body + (int64_t(1) << (log - 2)), 1) << 2;
+    return field(body, BITS);
+}
+
+template <int BITS, bool LEAST_ERROR>
+float encode_rotated(const Format& f, const float* x, int64_t, Stream stream, int64_t block, float* room,
+                     uint8_t* body) {
+    constexpr int HALF = 1 << (BITS - 1);
+    const int64_t size = f.size, eighth = size / 8;
+    float *v = room, *sums = v + size, *squares = sums + eighth;
+    Signs signs(size, (uint32_t*)(squares + eighth));
+    signs.draw(stream, block);
+
+    const uint32_t peak = largest(x, size);
+    const Powers power = powers(peak);
+    for (int64_t e = 0; e < eighth; e += L) {
+        vf s[8];
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++) {
+            s[p] = load<vf>(x + e + p * eighth) * power.down;
+            store(v + e + p * eighth, s[p]);
+            s[p] *= s[p];
+        }
+        store(sums + e, ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7])));
+    }
+    const float square = halve(sums, eighth);
+
+    first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) { return signs.flip<0>(load<vf>(v + e), e); });
+    middle_passes(size, v);
+    last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++) store(v + e + p * eighth, r[p]);
+    });
+    first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) { return signs.flip<1>(load<vf>(v + e), e); });
+    middle_passes(size, v);
+
+    const float unit = 1.0f / (float)size, sigma = std::sqrt(square) * (float)(1.0 / std::sqrt((double)size));
+    float threshold[HALF] = {}, level[HALF];
+    for (int k = 0; k < HALF; k++) {
+        level[k] = (float)CENTROIDS[BITS - 1][k];
+        if (k) threshold[k] = sigma * (float)((CENTROIDS[BITS - 1][k - 1] + CENTROIDS[BITS - 1][k]) / 2);
+    }
+    last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
+        vi code[8];
+        vf dot[8], norm[8];
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++) {
+            vf y = r[p] * unit, magnitude = absolute(y), c = all(level[0]);
+            vi index = {};
+#pragma GCC unroll 8
+            for (int k = 1; k < HALF; k++) {
+                vi above = magnitude >= threshold[k];
+                index = choose(above, all(k), index);
+                c = choose(above, all(level[k]), c);
+            }
+            code[p] = index | ((y < 0.0f) & HALF);
+            dot[p] = magnitude * c;
+            if (LEAST_ERROR) norm[p] = c * c;
+        }
+        write_codes<BITS>(code, eighth, e, body);
+        store(sums + e, ((dot[0] + dot[4]) + (dot[2] + dot[6])) + ((dot[1] + dot[5]) + (dot[3] + dot[7])));
+        if (LEAST_ERROR)
+            store(squares + e,
+                  ((norm[0] + norm[4]) + (norm[2] + norm[6])) + ((norm[1] + norm[5]) + (norm[3] + norm[7])));
+    });
+    const float inner = halve(sums, eighth);
+    const float scale = LEAST_ERROR ? inner / halve(squares, eighth) : square / inner;
+    return peak >= SMALLEST ? scale * power.up : 0.0f;
+}
+
+template <int BITS>
+void decode_rotated(const Format& f, float scale, const uint8_t* body, Stream stream, int64_t block, float* v,
+                    float* out) {
+    constexpr int HALF = 1 << (BITS - 1);
+    const int64_t size = f.size, eighth = size / 8;
+    Signs signs(size, (uint32_t*)(v + size));
+    signs.draw(stream, block);
+    float level[8] = {};
+    for (int k = 0; k < HALF; k++) level[k] = (float)CENTROIDS[BITS - 1][k];
+    const Table table(level);
+    const int log = __builtin_ctzll((unsigned long long)size);
+
+    first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) {
+        vi code = read_codes<BITS>(body, log, e);
+        vf c = BITS == 1 ? all(level[0])
+             : BITS == 2 ? choose((code & 1) != 0, all(level[1]), all(level[0]))
+                         : table[code & (HALF - 1)];
+        return (vf)((vu)c | ((vu)code << (32 - BITS) & TOP));
+    });
+    middle_passes(size, v);
+    last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++) store(v + e + p * eighth, r[p]);
+    });
+    first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) { return signs.flip<1>(load<vf>(v + e), e); });
+    middle_passes(size, v);
+    const float factor = scale * (1.0f / (float)size);
+    last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+        for (int p = 0; p < 8; p++)
+            store(out + e + p * eighth, signs.flip<0>(r[p], e + p * eighth) * factor);
+    });
+}
+
+}  // namespace
