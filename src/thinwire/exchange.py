@@ -21,7 +21,7 @@ from thinwire.presets import diana
 
 ROUTES = ("allreduce", "gather", "sharded")
 ERROR_EVERY = 16
-"""Steps from one look to the next at how well a link without memory is understood."""
+"""Steps from one look to the next at how well a message says what it is to say."""
 T = TypeVar("T")
 
 
@@ -73,8 +73,8 @@ class Outcome:
     Args:
         estimate: (d,), what every rank now believes of mean(v_i): the same bits everywhere.
         finite: False if any worker's vector held a NaN or an Inf; the estimate is then NaN throughout.
-        error: ‖v_i − what this process' messages say of v_i‖² and ‖v_i‖², summed over its rows: two numbers. None in
-            the steps in which a link without memory does not decode its own messages.
+        error: ‖v_i − what this process' messages say of v_i‖² and ‖v_i‖², summed over its rows: two numbers, in
+            every ERROR_EVERY-th step; otherwise None.
         sent: bytes a worker handed to the wire, by stage.
         seconds: spent, by stage: encode and decode (with the link's arithmetic), and waiting for the wire.
 
@@ -174,7 +174,7 @@ class Exchange:
         key = Key(self.seed, step, self.tensor, self.group.ranks)
         up, down = self.state
         v = v.to(self.dtype)
-        whole = dense or self.recursion.dense(up, key.uniform(Purpose.COIN))
+        whole = dense or (self.recursion.p > 0 and self.recursion.dense(up, key.uniform(Purpose.COIN)))
         news = self.recursion.send(v, up, dense=whole)
         sent: dict[str, int] = {}
         heard = yield from clock.timing(self._way_up(news, key, whole, sent))
@@ -192,8 +192,7 @@ class Exchange:
             estimate, finite = shares.reshape(-1)[: self.d], answer.finite and _bounded(shares)
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
-        error = None if heard.own is None else torch.stack(((news - heard.own).square().sum(), v.square().sum()))
-        return Outcome(estimate, finite, error, sent, clock.seconds(), (up_after, down_after))
+        return Outcome(estimate, finite, _error(v, news, heard.own, step), sent, clock.seconds(), (up_after, down_after))
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
@@ -262,6 +261,12 @@ class Exchange:
 def _bounded(estimate: Tensor) -> bool:
     """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
     return bool(estimate.sum(dtype=torch.float64).isfinite())
+
+
+def _error(v: Tensor, news: Tensor, own: Tensor | None, step: int) -> Tensor | None:
+    if own is None or step % ERROR_EVERY:
+        return None
+    return torch.stack(((news - own).square().sum(), v.square().sum()))
 
 
 class _Clock:

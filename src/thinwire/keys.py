@@ -76,6 +76,8 @@ class Key:
                 )
         if len(self.ranks) and not 0 <= min(self.ranks) <= max(self.ranks) < SHARED:
             raise ValueError(fault(call("Key", ranks=self.ranks), f"ranks must be 0 to {SHARED - 1}", self.ranks))
+        if len(self.shares) and not 0 <= min(self.shares) <= max(self.shares) <= MASK:
+            raise ValueError(fault(call("Key", shares=self.shares), f"shares must be 0 to {MASK}", self.shares))
 
     @property
     def rows(self) -> int:
@@ -104,26 +106,30 @@ class Key:
 
 
 def philox(counter: Words, key: Words) -> Words:
-    """Philox4x32-10 on 32-bit words held in uint64: counter (..., 4), key (..., 2) -> (..., 4)."""
-    c0, c1, c2, c3 = (counter[..., i].astype(np.uint64) for i in range(4))
-    k0, k1 = (key[..., i].astype(np.uint64) for i in range(2))
+    """Philox4x32-10 on 32-bit words held in uint64: counter (..., 4), key (..., 2) -> (..., 4).
+
+    The two halves of a round lie side by side, (…, 2): with few rows the number of operations is what costs.
+    """
+    multipliers, weyl = np.array(MULTIPLIERS, np.uint64), np.array(WEYL, np.uint64)
     mask, shift = np.uint64(MASK), np.uint64(32)
+    even, odd = counter[..., 0::2], counter[..., 1::2]
     for _ in range(ROUNDS):
-        p0, p1 = np.uint64(MULTIPLIERS[0]) * c0, np.uint64(MULTIPLIERS[1]) * c2
-        c0, c1, c2, c3 = (p1 >> shift) ^ c1 ^ k0, p1 & mask, (p0 >> shift) ^ c3 ^ k1, p0 & mask
-        k0, k1 = (k0 + np.uint64(WEYL[0])) & mask, (k1 + np.uint64(WEYL[1])) & mask
-    return np.stack((c0, c1, c2, c3), axis=-1)
+        product = multipliers * even
+        even = (product >> shift)[..., ::-1] ^ odd ^ key
+        odd = (product & mask)[..., ::-1]
+        key = (key + weyl) & mask
+    return np.stack((even, odd), axis=-1).reshape(counter.shape)
 
 
 @lru_cache(maxsize=256)
 def _streams(key: Key, purpose: Purpose, shared: bool) -> Words:
-    who = np.repeat(np.arange(key.ranks.start, key.ranks.stop, key.ranks.step, dtype=np.uint64), len(key.shares))
+    who = np.repeat(np.array(key.ranks, np.uint64), len(key.shares))
     if shared:
         who[:] = SHARED
     counter = np.empty((key.rows, 4), np.uint64)
     counter[:, 0] = key.step
     counter[:, 1] = key.tensor
-    counter[:, 2] = np.tile(np.arange(key.shares.start, key.shares.stop, dtype=np.uint64), len(key.ranks))
+    counter[:, 2] = np.tile(np.array(key.shares, np.uint64), len(key.ranks))
     counter[:, 3] = (who << np.uint64(8)) | np.uint64(key.level << 3 | purpose)
     seed = np.array([key.seed & MASK, key.seed >> 32], np.uint64)
     words = philox(counter, np.broadcast_to(seed, (key.rows, 2)))

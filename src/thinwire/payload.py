@@ -19,6 +19,11 @@ class Payload:
         data: uint8 of shape (rows, nbytes), contiguous.
         d: the length of the vectors it stands for.
         key: the key it was encoded with; its ranks are the senders of the rows.
+
+    >>> import torch, thinwire as tw
+    >>> payload = tw.Rotated(bits=1).encode(torch.randn(4, 1024), tw.Key(ranks=range(4)))
+    >>> payload.data.shape, payload.nbytes, payload.d
+    (torch.Size([4, 133]), 133, 1024)
     """
 
     data: Tensor
@@ -30,14 +35,14 @@ class Payload:
         """Bytes of one row."""
         return self.data.shape[1]
 
-    def sized(self, nbytes: int, sender: str) -> Payload:
+    def sized(self, nbytes: int, sender: object) -> Payload:
         """Itself, or ValueError if its rows are not uint8 of `nbytes` bytes, or not one for each rank of the key."""
         shape = (self.key.rows, nbytes)
         if self.data.dtype != torch.uint8 or tuple(self.data.shape) != shape:
             given = f"{self.data.dtype} of shape {tuple(self.data.shape)}"
             raise ValueError(
                 fault(
-                    f"{sender}.decode",
+                    f"{sender!r}.decode",
                     f"the payload of {shape[0]} vectors of length {self.d} is uint8 of shape {shape}",
                     given,
                     "It was cut short, or made by another compressor.",
@@ -55,4 +60,4 @@ def view(data: Tensor, dtype: torch.dtype) -> Tensor:
     flat = data.reshape(-1)
     if flat.storage_offset() % dtype.itemsize:
         flat = flat.clone()
-    return flat.view(dtype).view(len(data), -1) if flat.numel() else data.new_empty(data.shape, dtype=dtype)
+    return flat.view(dtype).view(len(data), data.shape[1] // dtype.itemsize)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import math
-from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
@@ -60,7 +59,7 @@ def parse_compressor(text: str) -> Compressor:
     """
     made = _parse(text)
     if not isinstance(made, Compressor):
-        raise ValueError(fault(f"compressor {text!r}", "a preset is not a compressor", made))
+        raise ValueError(fault(f"compressor {text!r}", "it names a compressor", made))
     return made
 
 
@@ -88,11 +87,12 @@ def to_text(what: Link | Compressor) -> str:
 def _parse(text: str) -> Any:
     try:
         tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
+        return _value(tree.body, text)
+    except (SyntaxError, RecursionError, MemoryError) as error:  # the last two: nested too deeply for the parser
+        why = getattr(error, "msg", "too many levels")
         raise ValueError(
-            fault(f"spec {text!r}", "it is an expression such as 'diana(randk(0.1) >> dither(bits=4))'", error.msg)
+            fault(f"spec {text!r}", "it is an expression such as 'diana(randk(0.1) >> dither(bits=4))'", why)
         ) from None
-    return _value(tree.body, text)
 
 
 def _value(node: ast.expr, text: str) -> Any:
@@ -111,13 +111,18 @@ def _value(node: ast.expr, text: str) -> Any:
                 raise ValueError(
                     fault(f"spec {text!r}", "both sides of >> are compressors", f"{first!r} >> {second!r}")
                 )
-            return first >> second
+            try:
+                return first >> second
+            except TypeError as error:
+                raise ValueError(fault(f"spec {text!r}", str(error))) from None
         case ast.Call(func=ast.Attribute(value=inner, attr="contractive"), args=[], keywords=[]):
             made = _value(inner, text)
             if isinstance(made, Compressor):
                 return made.contractive()
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if all(k.arg for k in keywords):
             named = {str(keyword.arg): _value(keyword.value, text) for keyword in keywords}
+            if len(named) < len(keywords):
+                raise ValueError(fault(f"spec {text!r}", f"{name}: an argument is given once", ast.unparse(node)))
             return _call(name, tuple(_value(arg, text) for arg in args), named, text)
     raise ValueError(
         fault(f"spec {text!r}", "only names, calls, numbers, texts and >> may stand here", ast.unparse(node))
@@ -125,7 +130,7 @@ def _value(node: ast.expr, text: str) -> Any:
 
 
 def _call(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Any:
-    known: dict[str, Callable[..., Any]] = {**COMPRESSORS, **PRESETS}
+    known: dict[str, Any] = {**COMPRESSORS, **PRESETS}
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""

@@ -9,9 +9,9 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import hadamard
-from scipy.optimize import root
-from scipy.stats import norm as normal
+from scipy.linalg import hadamard  # type: ignore[import-untyped]  # scipy has no types
+from scipy.optimize import root  # type: ignore[import-untyped]
+from scipy.stats import norm as normal  # type: ignore[import-untyped]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -65,11 +65,11 @@ def natural_dither(x: Floats, levels: int, norm: float, halves: Ints) -> Floats:
         return 0 * x
     t, least = abs(x) / scale, 2.0 ** (1 - levels)
     low = least * np.floor(t / least + (halves + 0.5) / 2**16)
-    return scale * np.sign(x) * np.where(t < least, low, natural(t, halves))
+    return np.asarray(scale * np.sign(x) * np.where(t < least, low, natural(t, halves)))
 
 
 def sign(x: Floats) -> Floats:
-    return abs(x).mean() * np.where(x < 0, -1.0, 1.0)
+    return np.asarray(abs(x).mean() * np.where(x < 0, -1.0, 1.0))
 
 
 @cache

@@ -72,7 +72,7 @@ def share(d: int, workers: int) -> int:
 def shards(x: Tensor, workers: int) -> Tensor:
     """(rows, d) -> (rows, workers, share), filled up with zeros."""
     padding = share(x.shape[1], workers) * workers - x.shape[1]
-    return torch.nn.functional.pad(x, (0, padding)).view(len(x), workers, -1)
+    return (torch.nn.functional.pad(x, (0, padding)) if padding else x).reshape(len(x), workers, -1)
 
 
 def gather(group: Group, compressor: Compressor, payload: Payload, dtype: torch.dtype) -> Steps[Heard]:

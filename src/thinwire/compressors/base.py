@@ -14,6 +14,12 @@ from thinwire.keys import Key
 from thinwire.payload import Payload, view
 
 
+def whole(cls: str, name: str, value: object, low: int, high: int) -> None:
+    """Raise ValueError unless value is an int with low <= value <= high."""
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(fault(call(cls, **{name: value}), f"{name} must be a whole number, {low} to {high}", value))
+
+
 class Compressor(ABC):
     """A map C from vectors to payloads and back.
 
@@ -25,6 +31,11 @@ class Compressor(ABC):
     `x` has shape (rows, d), one row a worker. Everything travels as float32 at most, except where a name says
     otherwise: other dtypes are cast first, and a value beyond float32's range is flagged like an Inf.
     A row that holds a NaN or an Inf is flagged in its payload and comes back as NaN throughout.
+
+    >>> import thinwire as tw
+    >>> C = tw.parse_compressor("topk(0.01)")
+    >>> C.unbiased, C.omega(1000), C.delta(1000), C.nbytes(1000) < 4 * 1000
+    (False, None, 0.01, True)
     """
 
     # Subclasses are frozen dataclasses; these describe the class of maps, not one instance's numbers.
@@ -65,7 +76,7 @@ class Compressor(ABC):
         return 1.0 if delta is None else (1 - delta) ** 0.5
 
     def variance(self, d: int) -> float:
-        """ω of the class C(η, ω): E‖C(x) − E C(x)‖² ≤ ω ‖x‖². Deterministic biased maps have none."""
+        """ω of the class C(η, ω): E‖C(x) − E C(x)‖² ≤ ω ‖x‖². Biased maps have none unless they draw."""
         return self.omega(d) or 0.0
 
     def mean_variance(self, d: int, workers: int) -> float:
@@ -131,8 +142,9 @@ class Compressor(ABC):
         Raises:
             ValueError: the payload's size is not what this compressor makes for its d.
         """
-        data = payload.sized(self.nbytes(payload.d), repr(self)).data
-        return self.unpack(payload).masked_fill_(self.flags(data, payload.d)[:, None], float("nan"))
+        flags = self.flags(payload.sized(self.nbytes(payload.d), self).data, payload.d)
+        said = self.unpack(payload)
+        return said.masked_fill_(flags[:, None], float("nan")) if bool(flags.any()) else said
 
     def bind(self, workers: int) -> Compressor:
         """The same compressor for a group of `workers`; only those that need the number change."""

@@ -10,8 +10,8 @@ from functools import cached_property
 from torch import Tensor
 
 from thinwire import kernels
-from thinwire._check import call, fault, in_range, one_of
-from thinwire.compressors.base import Compressor
+from thinwire._check import call, fault, one_of
+from thinwire.compressors.base import Compressor, whole
 from thinwire.kernels.format import SMALLEST_ROTATION, Format, Kind
 from thinwire.keys import Key, Purpose
 from thinwire.payload import Payload
@@ -45,7 +45,7 @@ class BlockCode(Compressor):
         return kernels.decode(self.format, payload.data, payload.d, stream)
 
     def _check_block(self) -> None:
-        in_range(call(type(self).__name__, block=self.block), "block", self.block, 1, LARGEST_BLOCK)
+        whole(type(self).__name__, "block", self.block, 1, LARGEST_BLOCK)
 
 
 def dithering_omega(size: int, levels: int) -> float:
@@ -86,9 +86,9 @@ class Dither(BlockCode):
         if self.bits is not None and self.levels is not None:
             raise ValueError(fault(where, "bits and levels say the same thing", None, "Give one of them."))
         if self.bits is not None:
-            in_range(call("Dither", bits=self.bits), "bits", self.bits, 2, 8)
+            whole("Dither", "bits", self.bits, 2, 8)
         if self.levels is not None:
-            in_range(call("Dither", levels=self.levels), "levels", self.levels, 1, 127)
+            whole("Dither", "levels", self.levels, 1, 127)
         one_of(call("Dither", norm=self.norm), "norm", self.norm, NORMS)
         one_of(call("Dither", rounding=self.rounding), "rounding", self.rounding, ("stochastic", "nearest"))
         self._check_block()
@@ -192,7 +192,7 @@ class NaturalDither(BlockCode):
     unbiased = True
 
     def __post_init__(self) -> None:
-        in_range(call("NaturalDither", levels=self.levels), "levels", self.levels, 1, 125)
+        whole("NaturalDither", "levels", self.levels, 1, 125)
         one_of(call("NaturalDither", norm=self.norm), "norm", self.norm, NORMS)
         self._check_block()
 
@@ -263,10 +263,11 @@ class Rotated(BlockCode):
     scale: str = "unbiased"
 
     def __post_init__(self) -> None:
-        one_of(call("Rotated", bits=self.bits), "bits", self.bits, tuple(GAUSSIAN_ERROR))
+        whole("Rotated", "bits", self.bits, 1, max(GAUSSIAN_ERROR))
         one_of(call("Rotated", scale=self.scale), "scale", self.scale, ("unbiased", "least-error"))
         powers = tuple(2**i for i in range(SMALLEST_ROTATION.bit_length() - 1, LARGEST_BLOCK.bit_length()))
         one_of(call("Rotated", block=self.block), "block", self.block, powers)
+        self._check_block()
 
     @property
     def unbiased(self) -> bool:  # type: ignore[override]  # a class attribute everywhere else
@@ -285,3 +286,7 @@ class Rotated(BlockCode):
 
     def delta(self, d: int) -> float | None:
         return super().delta(d) if self.unbiased else 1 - self._error(d, GAUSSIAN_ERROR[self.bits])
+
+    def variance(self, d: int) -> float:
+        """ω; of the least-error scale, which is biased and yet random, its whole error: its parts are not known."""
+        return super().variance(d) if self.unbiased else self._error(d, GAUSSIAN_ERROR[self.bits])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,8 +38,9 @@ class Chain(Compressor):
     """`select >> code`: what the selector kept travels by the code. Made by `>>`, not by hand.
 
     Both unbiased: 1 + ω = (1 + ω_S)(1 + ω_Q), ω_Q at the survivors' dimension (Horváth et al., MSML 2022, theorem 5).
-    Selector contractive, code with variance ω_Q < 1: δ = δ_S (1 − ω_Q), since
-    E‖Q(Sx) − x‖² = ‖x‖² − ‖Sx‖² + E‖Q(Sx) − Sx‖²; both contractive: δ = δ_S δ_Q.
+    A selector that keeps values as they are, such as TopK: δ = δ_S δ_Q, since
+    E‖Q(Sx) − x‖² = ‖x‖² − ‖Sx‖² + E‖Q(Sx) − Sx‖². One that scales them up, such as RandK, and a biased code: the
+    triangle inequality, √(1 − δ) = √ω_S + √((1 + ω_S)(1 − δ_Q)), which is often no contraction at all.
 
     >>> import thinwire as tw
     >>> C = tw.RandK(0.1) >> tw.Dither(bits=4)
@@ -77,27 +79,48 @@ class Chain(Compressor):
         if self.unbiased:
             return super().delta(d)
         kept, code = self.select.delta(d), self.code.delta(self.select.kept(d))
-        return None if kept is None or code is None else kept * code
+        if kept is None or code is None:
+            return None
+        if not self.select.unbiased:
+            return kept * code
+        omega = self.select.variance(d)
+        error = math.sqrt(omega) + math.sqrt((1 + omega) * (1 - code))
+        return 1 - error**2 if error < 1 else None
 
     def variance(self, d: int) -> float:
-        kept = self.select.kept(d)
-        return (1 + self.select.variance(d)) * (1 + self.code.variance(kept)) - 1
+        return self._spread(d, self.select.variance(d)) + self._noise(d)
+
+    def _noise(self, d: int) -> float:
+        """The code's own variance on what survived."""
+        return (1 + self.select.variance(d)) * self.code.variance(self.select.kept(d))
+
+    def _spread(self, d: int, omega: float) -> float:
+        """What the choice of coordinates brings: ω_S, and more if the code turns what it is given by its bias η_Q."""
+        grown = math.sqrt(1 + self.select.variance(d)) * self.code.bias(self.select.kept(d))
+        return (math.sqrt(omega) + grown) ** 2 if omega else 0.0
 
     def bias(self, d: int) -> float:
         """Of an unbiased selector, the code's bias on what survived; of a biased one, its own and the code's."""
-        kept = self.code.bias(self.select.kept(d)) * (1 + self.select.variance(d)) ** 0.5
+        kept = self.code.bias(self.select.kept(d)) * math.sqrt(1 + self.select.variance(d))
         return min(1.0, self.select.bias(d) + kept)
 
     def mean_variance(self, d: int, workers: int) -> float:
         """The code's errors are independent whatever the coordinates are."""
-        second = (1 + self.select.variance(d)) * self.code.variance(self.select.kept(d)) / workers
-        return self.select.mean_variance(d, workers) + second
+        return self._spread(d, self.select.mean_variance(d, workers)) + self._noise(d) / workers
 
     def nbytes(self, d: int) -> int:
         return self.code.nbytes(self.select.kept(d)) + self.select.side_bytes(d)
 
     def flag_at(self, d: int) -> int:
         return self.code.flag_at(self.select.kept(d))
+
+    def flags(self, data: Tensor, d: int) -> Tensor:
+        kept = self.select.kept(d)
+        return self.code.flags(data[:, : self.code.nbytes(kept)], kept)
+
+    def raise_flags(self, data: Tensor, d: int, rows: Tensor) -> None:
+        kept = self.select.kept(d)
+        self.code.raise_flags(data[:, : self.code.nbytes(kept)], kept, rows)
 
     def bind(self, workers: int) -> Chain:
         return replace(self, select=self.select.bind(workers), code=self.code.bind(workers))
@@ -169,6 +192,12 @@ class Scaled(Compressor):
     def flag_at(self, d: int) -> int:
         return self.inner.flag_at(d)
 
+    def flags(self, data: Tensor, d: int) -> Tensor:
+        return self.inner.flags(data, d)
+
+    def raise_flags(self, data: Tensor, d: int, rows: Tensor) -> None:
+        self.inner.raise_flags(data, d, rows)
+
     def bind(self, workers: int) -> Scaled:
         return replace(self, inner=self.inner.bind(workers))
 
@@ -204,6 +233,8 @@ class Induced(Compressor):
 
     def __post_init__(self) -> None:
         where = call("Induced", biased=self.biased, remainder=self.remainder)
+        if not (isinstance(self.biased, Compressor) and isinstance(self.remainder, Compressor)):
+            raise TypeError(fault(where, "both parts are compressors"))
         if self.biased.unbiased:
             raise TypeError(fault(where, "the first part is contractive and biased", self.biased, "TopK, for example."))
         if not self.remainder.unbiased:
@@ -225,7 +256,7 @@ class Induced(Compressor):
 
     def pack(self, x: Tensor, key: Key) -> Tensor:
         first = self.biased.pack(x, key)
-        rest = x - self.biased.unpack(Payload(first, x.shape[1], key))
+        rest = (x - self.biased.unpack(Payload(first, x.shape[1], key))).to(torch.float32)
         return torch.cat((first, self.remainder.pack(rest, key.child())), dim=1)
 
     def _parts(self, payload: Payload) -> tuple[Payload, Payload]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from thinwire import kernels
-from thinwire._check import call, fault, in_range
-from thinwire.compressors.base import Compressor
+from thinwire._check import call, fault
+from thinwire.compressors.base import Compressor, whole
 from thinwire.compressors.plain import Identity
 from thinwire.kernels.format import Blocks
 from thinwire.kernels.pack import pack, packed_size, unpack
@@ -30,6 +30,9 @@ class Selector(Compressor):
     @property
     def dense(self) -> bool:
         return False
+
+    def bind(self, workers: int) -> Selector:
+        return self
 
     @abstractmethod
     def kept(self, d: int) -> int:
@@ -72,7 +75,7 @@ class Selector(Compressor):
 
 
 def count_of(k: float, of: int) -> int:
-    """How many of `of` things k means: k of them if it is an int, the fraction k of them if it is a float; at least 1."""
+    """How many of `of` things k means, 1 or more: k of them if it is an int, the fraction k if it is a float."""
     wanted = k if isinstance(k, int) else round(k * of)
     return max(1, min(int(wanted), of)) if of else 0
 
@@ -108,13 +111,13 @@ class RandK(Selector):
 
     k: float
     block: int = 1
-    shared: bool = False  # type: ignore[assignment]  # a property elsewhere, a parameter here
+    shared: bool = False
 
     unbiased = True
 
     def __post_init__(self) -> None:
         check_count("RandK", self.k)
-        in_range(call("RandK", block=self.block), "block", self.block, 1, LARGEST_BLOCK)
+        whole("RandK", "block", self.block, 1, LARGEST_BLOCK)
 
     def _counts(self, d: int) -> tuple[Blocks, int]:
         blocks = equal_blocks(d, self.block)
@@ -171,7 +174,7 @@ class PermK(Selector):
 
     def __post_init__(self) -> None:
         if self.workers is not None:
-            in_range(call("PermK", workers=self.workers), "workers", self.workers, 1, 1 << 23)
+            whole("PermK", "workers", self.workers, 1, 1 << 23)
 
     def bind(self, workers: int) -> PermK:
         return replace(self, workers=workers)
@@ -189,7 +192,7 @@ class PermK(Selector):
         return float(max(min(self.n, d) - 1, 0))
 
     def mean_variance(self, d: int, workers: int) -> float:
-        return d * -(-self.n // d) / self.n if self.n > d > 0 else 1.0
+        return d * -(-self.n // d) / self.n if self.n > d > 0 else float(d > 0)
 
     def kept(self, d: int) -> int:
         return -(-d // self.n)
@@ -239,7 +242,7 @@ class TopK(Selector):
 
     def __post_init__(self) -> None:
         check_count("TopK", self.k)
-        in_range(call("TopK", block=self.block), "block", self.block, 1, LARGEST_BLOCK)
+        whole("TopK", "block", self.block, 1, LARGEST_BLOCK)
 
     def _counts(self, d: int) -> tuple[Blocks, int]:
         blocks = equal_blocks(d, self.block)
@@ -269,15 +272,16 @@ class TopK(Selector):
         blocks, keep = self._counts(x.shape[1])
         if not x.shape[1]:
             return x, x.new_empty(len(x), 0, dtype=torch.uint8)
-        cut = torch.nn.functional.pad(x, (0, blocks.padding)).view(-1, blocks.size)
+        cut = torch.nn.functional.pad(x, (0, blocks.padding)).reshape(-1, blocks.size)
         where = kernels.largest_elements(cut.to(torch.float32), keep)
-        return cut.gather(1, where).view(len(x), -1), pack(where.t(), self._bits(blocks)).t().reshape(len(x), -1)
+        values, side = cut.gather(1, where), pack(where.t(), self._bits(blocks)).t()
+        return values.view(len(x), self.kept(x.shape[1])), side.reshape(len(x), self.side_bytes(x.shape[1]))
 
     def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
         blocks, keep = self._counts(d)
         out = values.new_zeros(len(values) * blocks.count, blocks.size)
         if d:
-            packed = side.reshape(len(out), -1).t()
+            packed = side.reshape(len(out), packed_size(keep, self._bits(blocks))).t()
             where = unpack(packed, keep, self._bits(blocks)).t().clamp(max=blocks.size - 1).to(torch.int64)
             out.scatter_(1, where, values.reshape(len(out), keep))
         return out.view(len(values), blocks.count * blocks.size)[:, :d]

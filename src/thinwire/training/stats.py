@@ -51,7 +51,10 @@ class Tally:
 
     @property
     def relative_error(self) -> float:
-        """√(Σ‖v_i − what the messages say of v_i‖² / Σ‖v_i‖²) of this process' own messages, on the way up."""
+        """√(Σ‖v_i − what the messages say of v_i‖² / Σ‖v_i‖²) of this process' own messages, on the way up.
+
+        Measured in every 16th step; 0 where none of the steps was one.
+        """
         return float((self._wrong / self._told) ** 0.5) if self._told else 0.0
 
     def count(self, outcome: Outcome, *, compressed: bool) -> None:
