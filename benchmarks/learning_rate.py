@@ -16,7 +16,7 @@ import torch
 
 from thinwire.demo.methods import RunningAverage
 from thinwire.demo.model import Gpt, next_byte_loss
-from thinwire.demo.plan import Training
+from thinwire.demo.plan import RUNS, Training
 from thinwire.demo.text import batch, held_out_batch, load_corpus
 from thinwire.demo.train import learning_rate
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for rate in options.rates:
         training = Training(steps=options.steps, learning_rate=rate)
         cells = []
-        for momentum in (None, 0.9):
+        for momentum in (None, RUNS["ddp-momentum"].momentum):
             losses = [final_loss(training, seed, options.workers, momentum) for seed in range(options.seeds)]
             spread = statistics.stdev(losses) if len(losses) > 1 else 0.0
             cells.append(f"{statistics.mean(losses):.3f} ± {spread:.3f}")

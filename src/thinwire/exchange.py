@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
@@ -260,7 +261,7 @@ class Exchange:
 
 def _bounded(estimate: Tensor) -> bool:
     """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
-    return bool(estimate.sum(dtype=torch.float64).isfinite())
+    return bool(torch.linalg.vector_norm(estimate, math.inf).isfinite())
 
 
 def _error(v: Tensor, news: Tensor, own: Tensor | None, step: int) -> Tensor | None:

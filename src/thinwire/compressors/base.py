@@ -100,8 +100,10 @@ class Compressor(ABC):
 
     def flags(self, data: Tensor, d: int) -> Tensor:
         """(rows,) bool: which payloads say that their input was not finite."""
-        last = view(data[:, self.flag_at(d) : self.flag_at(d) + self.element.itemsize], self.element)[:, 0]
-        return last != 0
+        at = self.flag_at(d)
+        if self.element == torch.uint8:
+            return data[:, at] != 0
+        return view(data[:, at : at + self.element.itemsize], self.element)[:, 0] != 0
 
     def raise_flags(self, data: Tensor, d: int, rows: Tensor) -> None:
         """Set the flag of each payload in `data` for which `rows` is true, in place."""

@@ -57,15 +57,15 @@ RUNS: dict[str, Run] = {
             "thinwire, 1 bit + momentum",
             "thinwire",
             link="diana(rotated(1))",
-            momentum=0.9,
+            momentum=0.8,
             ours=True,
-            note="rotated 1-bit code of what changed in each worker's running average (local momentum 0.9, β₁ = 0)",
+            note="rotated 1-bit code of what changed in each worker's running average (local momentum 0.8, β₁ = 0)",
         ),
         Run(
             "ddp-momentum",
             "DDP, local momentum",
             "ddp",
-            momentum=0.9,
+            momentum=0.8,
             default=False,
             note="the optimiser of the 1-bit row, run dense: it tells compression from momentum",
         ),
@@ -99,8 +99,8 @@ class Training:
     """
 
     steps: int = 100
-    batch: int = 4
-    learning_rate: float = 1.4e-3
+    batch: int = 2
+    learning_rate: float = 2e-3
     warm_up: int = 10
     beta1: float = 0.9
     beta2: float = 0.95

@@ -133,9 +133,8 @@ def _facts(results: Results, plan: Plan, corpus: Corpus) -> list[tuple[str, str]
 def _caveats(results: Results, plan: Plan) -> list[str]:
     training = plan.training
     said = [
-        f"The learning rate ({training.learning_rate:g}) is the same for all rows. It was chosen for dense AdamW with "
-        "two seeds of 120 steps: final loss 2.574 at 1e-3, 2.557 at 1.4e-3, 2.556 at 2e-3; with local momentum, dense, "
-        "2.530, 2.565 and 2.602. Each method tuned for itself could do better than here.",
+        f"The learning rate ({training.learning_rate:g}) is the same for all rows, the best of a small grid for dense "
+        "AdamW (benchmarks/learning_rate.py prints it). Each method tuned for itself could do better than here.",
         "Local momentum with β₁ = 0 is another optimiser than AdamW: the row ddp-momentum (--runs) runs it dense and "
         "tells the effect of the compression from that of the optimiser.",
         f"A training of {training.steps} steps is short; who is ahead late in a long one is another question.",

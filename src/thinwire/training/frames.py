@@ -16,9 +16,9 @@ from thinwire._check import fault
 
 SMALL = 1024
 """Elements below which a parameter is sent uncompressed, as vectors (biases, norms) of any length are."""
-FRAMES = 8
+FRAMES = 4
 """Compressed frames that a model is cut into, if they are neither smaller nor larger than these:"""
-SMALLEST_FRAME, LARGEST_FRAME = 1 << 19, 1 << 23
+SMALLEST_FRAME, LARGEST_FRAME = 1 << 18, 1 << 23
 
 
 @dataclass(frozen=True)
