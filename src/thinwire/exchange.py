@@ -193,7 +193,9 @@ class Exchange:
             estimate, finite = shares.reshape(-1)[: self.d], answer.finite and _bounded(shares)
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
-        return Outcome(estimate, finite, _error(v, news, heard.own, step), sent, clock.seconds(), (up_after, down_after))
+        return Outcome(
+            estimate, finite, _error(v, news, heard.own, step), sent, clock.seconds(), (up_after, down_after)
+        )
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
@@ -261,7 +263,8 @@ class Exchange:
 
 def _bounded(estimate: Tensor) -> bool:
     """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
-    return bool(torch.linalg.vector_norm(estimate, math.inf).isfinite())
+    low, high = torch.aminmax(estimate)  # a NaN comes out of both
+    return math.isfinite(low) and math.isfinite(high)
 
 
 def _error(v: Tensor, news: Tensor, own: Tensor | None, step: int) -> Tensor | None:

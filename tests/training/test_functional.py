@@ -35,7 +35,8 @@ def test_frames_hold_every_parameter_once(listed: list[list[int]]) -> None:
 def test_frames_of_a_large_model_are_neither_small_nor_large() -> None:
     parameters = [(f"w{i}", nn.Parameter(torch.empty(1000, 1000, device="meta"))) for i in range(40)]
     frames = cut_frames(parameters)
-    assert all(SMALLEST_FRAME <= frame.d <= LARGEST_FRAME + 1_000_000 for frame in frames)
+    most = LARGEST_FRAME * 3 // 2 + 1_000_000  # a rest of less than half a frame joins the last, whole parameters each
+    assert all(SMALLEST_FRAME <= frame.d <= most for frame in frames)
     assert frames[0].slots[0].name == "w39", "the last registered is the first that the backward pass finishes"
 
 
