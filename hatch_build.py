@@ -54,7 +54,7 @@ def digest(sources: Path) -> str:
 def build(command: list[str], sources: Path, to: Path) -> None:
     """One object for each instruction set, and the library of them all, put in place only when it is whole."""
     base = [*command, *FLAGS]
-    with tempfile.TemporaryDirectory(dir=to.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=to.parent, prefix=".making-") as folder:
         entry = [f'-DTHINWIRE_SOURCES="{digest(sources)}"', str(sources / "entry.cpp"), "-o", f"{folder}/entry.o"]
         jobs = [[*base, "-c", *entry]]
         for name, options in MAKES.items():

@@ -14,7 +14,7 @@ EXAMPLES = """\
 [bold]Examples[/bold]
 
 [cyan]thinwire demo[/cyan]
-Is it worth it? A small GPT on 100 Mb/s links, dense and compressed, side by side, in about three minutes.
+Is it worth it? A small GPT on 100 Mb/s links, dense and compressed, side by side, in about four minutes.
 
 [cyan]thinwire lab --hosts 4 --rate 50mbit -- python train.py[/cyan]
 Your own script, unchanged, on four hosts with slow links, all on this machine."""

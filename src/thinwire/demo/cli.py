@@ -47,7 +47,7 @@ def demo(
 ) -> None:
     """Train a small GPT on slow links, dense and compressed, and compare.
 
-    About three minutes. Four workers on this machine, each behind a
+    About four minutes. Four workers on this machine, each behind a
     100 Mb/s link, train the same model of 1.4 million parameters for the
     same number of steps: with PyTorch DDP, its fp16 hook, its PowerSGD
     hook, and thinwire. Times and bytes are measured, not computed; where
