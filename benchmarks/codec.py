@@ -80,8 +80,8 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="leave plain torch out: it takes most of the time")
     parser.add_argument("--json", help="where to write all figures")
     options = parser.parse_args()
-    if isinstance(cpu.library(), str):
-        parser.error(f"thinwire {cpu.library()}")
+    if isinstance(cpu.loaded(), str):
+        parser.error(f"thinwire {cpu.loaded()}")
     torch.set_num_threads(1)
     everything: dict[str, dict[str, dict[str, float]]] = {}
     for n in options.n:

@@ -42,9 +42,9 @@ FORMATS = [*ROTATED, *DITHERED, *TERNARY, *NATURAL_DITHER, *PLAIN]
 SAMPLE = FORMATS[::5]
 SIZES = (1, 7, 127, 128, 1000, 1024, 1025, 5000)
 
-needs_library = pytest.mark.skipif(isinstance(cpu.library(), str), reason=f"thinwire {cpu.library()}")
+needs_library = pytest.mark.skipif(isinstance(cpu.loaded(), str), reason=f"thinwire {cpu.loaded()}")
 pytestmark = needs_library
-LEVELS = () if isinstance(cpu.library(), str) else range(cpu.best() + 1)
+LEVELS = () if isinstance(cpu.loaded(), str) else range(cpu.best() + 1)
 
 
 def named(fmt: Format) -> str:
@@ -208,7 +208,7 @@ def test_the_library_refuses_what_does_not_fit_together() -> None:
 @pytest.fixture
 def fresh() -> object:
     """The library is looked for anew, before and after."""
-    caches = (cpu.library, cpu.available)
+    caches = (cpu.loaded, cpu.available)
     for cache in caches:
         cache.cache_clear()
     yield

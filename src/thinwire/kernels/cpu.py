@@ -44,7 +44,7 @@ def digest() -> str:
 
 
 @lru_cache(maxsize=1)
-def library() -> ctypes.CDLL | str:
+def loaded() -> ctypes.CDLL | str:
     """The library, or why there is none."""
     if not LIBRARY.is_file():
         return "was installed without its compiled kernels (there was no C++ compiler)"
@@ -66,7 +66,7 @@ def library() -> ctypes.CDLL | str:
 @lru_cache(maxsize=1)
 def best() -> int:
     """The build for this processor: 0 for its baseline, 1 for x86-64-v3 (AVX2), 2 for x86-64-v4 (AVX-512)."""
-    found = library()
+    found = loaded()
     assert not isinstance(found, str), found
     return int(found.thinwire_level())
 
@@ -74,7 +74,7 @@ def best() -> int:
 @lru_cache(maxsize=1)
 def available() -> bool:
     """Whether the compiled kernels can be used; the first call warns if they cannot."""
-    found = library()
+    found = loaded()
     if isinstance(found, str):
         warnings.warn(
             f"thinwire {found}. Codes run in plain torch, with the same results at a fraction of the speed. "
@@ -122,7 +122,7 @@ def encode(fmt: Format, x: Tensor, stream: Tensor, level: int | None = None) -> 
     """`reference.encode`, for arguments that `takes` approves; `level` chooses a build below `best`."""
     x, stream, described = _rows(x.detach()), stream.contiguous(), _described(fmt, x.shape[1])
     data = torch.empty(len(x), described.nbytes, dtype=torch.uint8)
-    done = library().thinwire_encode(  # type: ignore[union-attr]
+    done = loaded().thinwire_encode(  # type: ignore[union-attr]
         best() if level is None else level,
         *(described, len(x), x.data_ptr(), x.stride(0), stream.data_ptr(), data.data_ptr(), data.stride(0)),
     )
@@ -135,7 +135,7 @@ def decode(fmt: Format, data: Tensor, d: int, stream: Tensor, level: int | None 
     data, stream, described = _rows(data), stream.contiguous(), _described(fmt, d)
     assert data.shape[1] == described.nbytes
     out = torch.empty(len(data), d, dtype=torch.float32)
-    done = library().thinwire_decode(  # type: ignore[union-attr]
+    done = loaded().thinwire_decode(  # type: ignore[union-attr]
         best() if level is None else level,
         *(described, len(data), data.data_ptr(), data.stride(0), stream.data_ptr(), out.data_ptr(), out.stride(0)),
     )
