@@ -105,7 +105,7 @@ def _known_rate(rate: str) -> str:
 
 
 def _prepare(*paths: Path) -> None:
-    """Make the folders of these files, and find out now, not in three minutes, whether they can be written."""
+    """Make the folders of these files, and find out now, not in some minutes, whether they can be written."""
     for path in paths:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
