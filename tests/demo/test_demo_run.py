@@ -102,7 +102,7 @@ def test_lines_that_are_no_events_are_kept_as_log() -> None:
 def test_the_command_holds_what_the_row_says() -> None:
     words = command(PLAN, RUNS["thinwire-max"], 7)
     assert words[words.index("--link") + 1] == RUNS["thinwire-max"].link
-    assert words[words.index("--momentum") + 1] == "0.9"
+    assert words[words.index("--momentum") + 1] == str(RUNS["thinwire-max"].momentum)
     assert words[words.index("--seed") + 1] == "7"
     assert "--link" not in command(PLAN, RUNS["ddp"], 7)
 
