@@ -13,8 +13,9 @@ from torch import Tensor
 
 import thinwire as tw
 from thinwire.comm.base import Pending
-from thinwire.comm.mean import LANES, ROUND_BYTES, rank_sum
+from thinwire.comm.mean import ROUND_BYTES
 from thinwire.exchange import finish, route_bytes
+from thinwire.kernels.arith import LANES, rank_sum
 
 from . import fleet
 from .ranks import run_ranks

@@ -31,7 +31,7 @@ LAYERS = {
     "link": "compressors",
     "presets": "compressors theory link",
     "spec": "compressors link presets",
-    "comm": "keys payload compressors",
+    "comm": "keys payload kernels compressors",
     "exchange": "keys payload compressors link presets comm",
     "training": "compressors link presets spec comm exchange",
     "thinwire": "keys payload compressors link presets spec comm exchange training",

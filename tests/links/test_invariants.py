@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import thinwire as tw
-from thinwire.comm.mean import rank_sum
 from thinwire.exchange import finish
+from thinwire.kernels.arith import rank_sum
 
 from .quadratics import Quadratics, run
 

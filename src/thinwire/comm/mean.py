@@ -23,10 +23,10 @@ from torch import Tensor
 
 from thinwire.comm.base import Group, Pending
 from thinwire.compressors import Compressor
+from thinwire.kernels.arith import rank_sum
 from thinwire.keys import Key
 from thinwire.payload import Payload, view
 
-LANES = 64
 ROUND_BYTES = 16_384
 """What one more collective costs, in bytes: about a millisecond at 100 Mb/s."""
 
@@ -44,24 +44,6 @@ class Heard:
     own: Tensor | None
     mean: Tensor
     finite: bool
-
-
-def rank_sum(x: Tensor) -> Tensor:
-    """The sum over the first dimension in rank order: 64 lanes, lane l adding ranks l, l + 64, …, then lane by lane.
-
-    >>> rank_sum(torch.ones(130, 2))
-    tensor([130., 130.])
-    """
-    total = x[:LANES]
-    if len(x) > LANES:
-        total = total.clone()
-        for start in range(LANES, len(x), LANES):
-            part = x[start : start + LANES]
-            total[: len(part)] += part
-    result = total[0].clone()
-    for lane in total[1:]:
-        result += lane
-    return result
 
 
 def share(d: int, workers: int) -> int:

@@ -47,6 +47,27 @@ def root(values: Tensor) -> Tensor:
     return values.to(torch.float64).sqrt_().to(torch.float32)
 
 
+LANES = 64
+
+
+def rank_sum(x: Tensor) -> Tensor:
+    """The sum over the first dimension in rank order: 64 lanes, lane l adding ranks l, l + 64, …, then lane by lane.
+
+    >>> rank_sum(torch.ones(130, 2))
+    tensor([130., 130.])
+    """
+    total = x[:LANES]
+    if len(x) > LANES:
+        total = total.clone()
+        for start in range(LANES, len(x), LANES):
+            part = x[start : start + LANES]
+            total[: len(part)] += part
+    result = total[0].clone()
+    for lane in total[1:]:
+        result += lane
+    return result
+
+
 class _Butterflies:
     """Two scratch matrices and the views that each stage of a transform reads and writes."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from thinwire.kernels import cpu, reference
@@ -20,3 +21,25 @@ def decode(fmt: Format, data: Tensor, d: int, stream: Tensor) -> Tensor:
     if cpu.takes(fmt, data, d, stream) and cpu.available():
         return cpu.decode(fmt, data, d, stream)
     return reference.decode(fmt, data, d, stream)
+
+
+def encode_difference(
+    fmt: Format, x: Tensor, shift: Tensor, lam: float, stream: Tensor, after: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(`encode` of x − shift, shift + lam · what that says), see `reference.encode_difference`."""
+    return reference.encode_difference(fmt, x, shift, lam, stream, after)
+
+
+def decode_mean(
+    fmt: Format,
+    data: Tensor,
+    d: int,
+    stream: Tensor,
+    workers: int,
+    dtype: torch.dtype = torch.float32,
+    base: Tensor | None = None,
+    nu: float = 1.0,
+    lam: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """base + nu · mean and base + lam · mean of what `workers` rows say, see `reference.decode_mean`."""
+    return reference.decode_mean(fmt, data, d, stream, workers, dtype, base, nu, lam)

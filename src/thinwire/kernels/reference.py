@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thinwire.kernels import codes, pack, rotate
-from thinwire.kernels.arith import INFINITE
+from thinwire.kernels.arith import INFINITE, rank_sum
 from thinwire.kernels.draws import Draws
 from thinwire.kernels.format import Blocks, Format, Kind
 
@@ -98,6 +98,45 @@ def decode(fmt: Format, data: Tensor, d: int, stream: Tensor) -> Tensor:
         code = pack.unpack(piece, blocks.size, fmt.bits) if fmt.bits else pack.unpack_trits(piece, blocks.size)
         out[part] = coder(fmt, None if head is None else head.view(-1)[part], code, draws).t()
     return out.view(rows, blocks.count * blocks.size)[:, :d]
+
+
+def encode_difference(
+    fmt: Format, x: Tensor, shift: Tensor, lam: float, stream: Tensor, after: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """(`encode` of x − shift, shift + lam · what that says): a sender's step of the recursion.
+
+    x and shift are float32 or float64, (rows, d); the difference is taken in their precision, then rounded to float32,
+    and lam · said is rounded before it is added. The second result is written to `after` where it is given, which may
+    be x, not shift. Of a row whose flag is set it is unspecified.
+    """
+    data = encode(fmt, (x - shift).to(torch.float32), stream)
+    said = decode(fmt, data, x.shape[1], stream).to(shift.dtype)
+    moved = shift + said.mul_(lam)
+    return data, moved if after is None else after.copy_(moved)
+
+
+def decode_mean(
+    fmt: Format,
+    data: Tensor,
+    d: int,
+    stream: Tensor,
+    workers: int,
+    dtype: torch.dtype = torch.float32,
+    base: Tensor | None = None,
+    nu: float = 1.0,
+    lam: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """The mean over `workers` of what (workers · groups) rows say, row w · groups + g being worker w's for group g.
+
+    Sums are taken in rank order in `dtype` (`rank_sum`) and divided by `workers`. Gives (groups, d), base + nu · mean
+    (nu · mean without a base), and base + lam · mean (None without): a receiver's step of the recursion. Products are
+    rounded before they are added. Flags are not looked at.
+    """
+    said = decode(fmt, data, d, stream).to(dtype)
+    mean = rank_sum(said.view(workers, -1, d)) / workers
+    if base is None:
+        return mean * nu, None
+    return base + mean * nu, base + mean * lam
 
 
 def smallest_draws(stream: Tensor, count: int, of: int) -> Tensor:
