@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import torch
@@ -15,9 +15,10 @@ from thinwire._check import fault, one_of
 from thinwire.comm import mean as routes
 from thinwire.comm.base import Group
 from thinwire.comm.mean import ROUND_BYTES, Heard, Steps, share
-from thinwire.compressors import Identity, Rotated
+from thinwire.compressors import Compressor, Identity, Onto, Rotated
 from thinwire.keys import Key, Purpose
-from thinwire.link import Link, LinkState
+from thinwire.link import Link, LinkState, Recursion
+from thinwire.payload import Payload
 from thinwire.presets import diana
 
 ROUTES = ("allreduce", "gather", "sharded")
@@ -157,79 +158,117 @@ class Exchange:
             )
         self._exact = Identity(bits=64 if dtype == torch.float64 else 32)
         self.state = self._start()
+        self._spare: tuple[Tensor | None, Tensor | None] = (None, None)
+
+    @property
+    def width(self) -> int:
+        """Elements of a row in memory: d, or as many more as make the owners' shares equal."""
+        return share(self.d, self.group.size) * self.group.size if self.route == "sharded" else self.d
 
     def _start(self) -> tuple[LinkState, LinkState]:
         rows, n, part = len(self.group.ranks), self.group.size, share(self.d, self.group.size)
         if self.route != "sharded":
-            return self.recursion.start((rows, self.d), (self.d,), self.dtype, self.group.device), LinkState()
-        up = self.recursion.start((rows, self.d), (rows, part), self.dtype, self.group.device)
+            return self.recursion.start((rows, self.d), (1, self.d), self.dtype, self.group.device), LinkState()
+        up = self.recursion.start((rows, self.width), (rows, part), self.dtype, self.group.device)
         return up, self.down_recursion.start((rows, part), (n, part), self.dtype, self.group.device)
 
     def round(self, v: Tensor, step: int, *, dense: bool = False) -> Round[Outcome]:
         """One step's message of each worker, v of shape (rows, d), and the estimate of their mean.
 
-        Yields wherever it waits for the wire; `finish(exchange.round(v, step))` is the plain way to run it.
-        `dense` sends v whole whatever the link says, and lets the link learn from it.
+        Yields wherever it waits for the wire; `finish(exchange.round(v, step))` is the plain way to run it. `dense`
+        sends v whole whatever the link says, and lets the link learn from it. A v of shape (rows, `width`), zeros at
+        its end, saves a copy.
         """
         clock = _Clock()
         key = Key(self.seed, step, self.tensor, self.group.ranks)
         up, down = self.state
-        v = v.to(self.dtype)
-        whole = dense or (self.recursion.p > 0 and self.recursion.dense(up, key.uniform(Purpose.COIN)))
-        news = self.recursion.send(v, up, dense=whole)
+        v = self._filled(v.to(self.dtype))
         sent: dict[str, int] = {}
-        heard = yield from clock.timing(self._way_up(news, key, whole, sent))
-        mean = self._own_share(heard.mean) if whole and self.route == "sharded" else heard.mean
-        estimate, up_after = self.recursion.receive(v, news, heard.own, mean, up, dense=whole)
-        finite, down_after = heard.finite and _bounded(estimate), down
-        if self.route == "sharded" and whole:
-            estimate = heard.mean
-        elif self.route == "sharded":
-            below = self.down_recursion.send(estimate, down)
-            if not finite:  # the flags that only the owner has seen go on to everyone
-                below = torch.full_like(below, float("nan"))
-            answer = yield from clock.timing(self._way_down(below, key.child(), sent))
-            shares, down_after = self.down_recursion.receive(estimate, below, answer.own, answer.mean, down)
-            estimate, finite = shares.reshape(-1)[: self.d], answer.finite and _bounded(shares)
+        error = None
+        if dense or (self.recursion.p > 0 and self.recursion.dense(up, key.uniform(Purpose.COIN))):
+            heard = yield from clock.timing(self._whole(v, key, sent))
+            estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
+            news = self.recursion.send(v, up, dense=True)
+            after = self.recursion.after(v, up, self._own_share(estimate), sent=news, own=heard.own, dense=True), down
+        else:
+            said = self._speak_up(v, key)
+            heard = yield from clock.timing(self._way_up(said.payload, step, sent))
+            estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
+            for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
+                if grown is not None:
+                    grown[:, self.d :] = 0
+            error = said.error(v, up.shift, heard.own) if step % ERROR_EVERY == 0 else None
+            up = self.recursion.after(v, up, heard.after, sent=said.news, own=heard.own, shift=said.shift)
+            if self.route == "sharded":
+                if not finite:  # the flags that only the owner has seen go on to everyone
+                    estimate = torch.full_like(estimate, float("nan"))
+                below = _speak(self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1])
+                answer = yield from clock.timing(self._way_down(below.payload, sent))
+                finite = answer.finite and _bounded(answer.estimate)
+                own, shift = answer.own, below.shift
+                down = self.down_recursion.after(estimate, down, answer.after, sent=below.news, own=own, shift=shift)
+                estimate = answer.estimate
+            after = up, down
+        estimate = estimate.reshape(-1)[: self.d]
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
-        return Outcome(
-            estimate, finite, _error(v, news, heard.own, step), sent, clock.seconds(), (up_after, down_after)
-        )
+        return Outcome(estimate, finite, error, sent, clock.seconds(), after)
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
         if outcome.finite:
-            self.state = outcome.after
+            old, self.state = self.state, outcome.after
+            self._spare = _replaced(old[0], self.state[0]), _replaced(old[1], self.state[1])
 
-    def _way_up(self, news: Tensor, key: Key, whole: bool, sent: dict[str, int]) -> Steps[Heard]:
-        compressor = self._exact if whole else self.link.compressor
+    def _filled(self, v: Tensor) -> Tensor:
+        return torch.nn.functional.pad(v, (0, self.width - v.shape[1])) if v.shape[1] < self.width else v
+
+    def _speak_up(self, v: Tensor, key: Key) -> _Said:
+        state, compressor = self.state[0], self.link.compressor
+        if self.route != "sharded":
+            return _speak(compressor, self.recursion, v, state, key, self._spare[0])
         n = self.group.size
-        if self.route == "sharded" and not whole:
-            sent["up"] = (n - 1) * compressor.nbytes(share(self.d, n))
-            listen = self.recursion.listens or key.step % ERROR_EVERY == 0
-            return routes.to_owners(self.group, compressor, news, key, listen=listen)
-        payload = compressor.encode(news, key)
-        if whole or self.route == "allreduce":
-            piece = share(payload.nbytes // compressor.element.itemsize, n) * compressor.element.itemsize
-            sent["up"] = sent["down"] = (n - 1) * piece
-            return routes.allreduce(self.group, compressor, payload, self.dtype)
-        sent["up"] = (n - 1) * payload.nbytes
-        return routes.gather(self.group, compressor, payload, self.dtype)
+        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), self._spare[0], shares=n)
 
-    def _way_down(self, below: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
-        payload = self.down.compressor.encode(below, key)
+    def _way_up(self, payload: Payload, step: int, sent: dict[str, int]) -> Steps[Heard]:
+        compressor, n = self.link.compressor, self.group.size
+        listen = not self.recursion.plain and (self.recursion.listens or step % ERROR_EVERY == 0)
+        route = {"sharded": routes.to_owners, "gather": routes.gather, "allreduce": routes.allreduce}[self.route]
+        if self.route == "allreduce":
+            self._count_elements(compressor, payload, sent)
+        else:
+            sent["up"] = (n - 1) * payload.nbytes
+        return route(self.group, compressor, payload, self.recursion.onto(self.state[0]), self.dtype, listen=listen)
+
+    def _whole(self, v: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
+        payload = self._exact.encode(self.recursion.send(v, self.state[0], dense=True)[:, : self.d], key)
+        self._count_elements(self._exact, payload, sent)
+        listen = self.recursion.cumulative
+        heard = yield from routes.allreduce(self.group, self._exact, payload, Onto(), self.dtype, listen=listen)
+        return heard if heard.own is None else replace(heard, own=self._filled(heard.own))
+
+    def _count_elements(self, compressor: Compressor, payload: Payload, sent: dict[str, int]) -> None:
+        width, n = compressor.element.itemsize, self.group.size
+        sent["up"] = sent["down"] = (n - 1) * share(payload.nbytes // width, n) * width
+
+    def _way_down(self, payload: Payload, sent: dict[str, int]) -> Steps[Heard]:
         sent["down"] = (self.group.size - 1) * payload.nbytes
-        return routes.from_owners(self.group, self.down.compressor, payload, self.dtype)
+        onto, recursion = self.down_recursion.onto(self.state[1]), self.down_recursion
+        listen = recursion.listens and not recursion.plain
+        return routes.from_owners(self.group, self.down.compressor, payload, onto, self.dtype, listen=listen)
 
     def _own_share(self, mean: Tensor) -> Tensor:
-        return routes.shards(mean[None], self.group.size)[0, self.group.ranks.start : self.group.ranks.stop]
+        if self.route != "sharded":
+            return mean
+        return routes.shards(mean, self.group.size)[0, self.group.ranks.start : self.group.ranks.stop]
 
     def state_dict(self) -> dict[str, Tensor | bool]:
-        """What this process remembers, by name: tensors and two marks of having begun."""
+        """What this process remembers, by name: copies of tensors, and two marks of having begun."""
         parts: dict[str, Tensor | bool] = {}
         for place, state in zip(("up", "down"), self.state, strict=True):
-            parts |= {f"{place}.{name}": tensor for name, tensor in state.tensors().items()}
+            for name, tensor in state.tensors().items():
+                kept = tensor[:, : self.d] if tensor.shape[1] == self.width else tensor
+                parts[f"{place}.{name}"] = kept.clone(memory_format=torch.contiguous_format)
             parts[f"{place}.started"] = state.started
         return parts
 
@@ -239,26 +278,27 @@ class Exchange:
         Raises:
             ValueError: a part is missing, unknown, or of another shape.
         """
-        fresh = self._start()
-        loaded = []
-        expected = {
-            f"{p}.{name}": t for p, s in zip(("up", "down"), fresh, strict=True) for name, t in s.tensors().items()
-        }
-        names = set(expected) | {"up.started", "down.started"}
-        if set(parts) != names:
-            raise ValueError(
-                fault(f"state of {self.link!r}", f"its parts are {', '.join(sorted(names))}", sorted(parts))
-            )
-        for place, state in zip(("up", "down"), fresh, strict=True):
+        where, fresh = f"state of {self.link!r}", self.state_dict()
+        if set(parts) != set(fresh):
+            raise ValueError(fault(where, f"its parts are {', '.join(sorted(fresh))}", sorted(parts)))
+        loaded: list[LinkState] = []
+        for place, state in zip(("up", "down"), self._start(), strict=True):
             tensors: dict[str, Tensor] = {}
             for name, start in state.tensors().items():
-                given = parts[f"{place}.{name}"]
-                if not isinstance(given, Tensor) or given.shape != start.shape:
-                    rule = f"{place}.{name} has shape {tuple(start.shape)}"
-                    raise ValueError(fault(f"state of {self.link!r}", rule, getattr(given, "shape", given)))
-                tensors[name] = given.to(start, copy=True)
+                given, mine = parts[f"{place}.{name}"], torch.as_tensor(fresh[f"{place}.{name}"])
+                if not isinstance(given, Tensor) or given.shape != mine.shape:
+                    rule = f"{place}.{name} has shape {tuple(mine.shape)}"
+                    raise ValueError(fault(where, rule, getattr(given, "shape", given)))
+                start[:, : given.shape[1]] = given
+                tensors[name] = start
             loaded.append(LinkState(**tensors, started=bool(parts[f"{place}.started"])))
         self.state = (loaded[0], loaded[1])
+        self._spare = (None, None)
+
+
+def _replaced(old: LinkState, new: LinkState) -> Tensor | None:
+    """The memory of the old h, if the new one is elsewhere: the next round's is written there."""
+    return None if old.shift is new.shift else old.shift
 
 
 def _bounded(estimate: Tensor) -> bool:
@@ -267,10 +307,46 @@ def _bounded(estimate: Tensor) -> bool:
     return math.isfinite(low) and math.isfinite(high)
 
 
-def _error(v: Tensor, news: Tensor, own: Tensor | None, step: int) -> Tensor | None:
-    if own is None or step % ERROR_EVERY:
-        return None
-    return torch.stack(((news - own).square().sum(), v.square().sum()))
+@dataclass(frozen=True)
+class _Said:
+    """What a sender's step made: the payload, and h after it (of a `plain` recursion) or what was compressed."""
+
+    payload: Payload
+    lam: float
+    news: Tensor | None = None
+    shift: Tensor | None = None
+
+    def error(self, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
+        """‖news − what the payload says of it‖² and ‖v‖²; where h moved, it moved by λ times what the payload says."""
+        news = self.news
+        if self.shift is not None and before is not None:
+            news, own = v - before, (self.shift - before) / self.lam
+        assert news is not None
+        assert own is not None
+        return torch.stack(((news - own).square().sum(), v.square().sum()))
+
+
+def _speak(
+    compressor: Compressor,
+    recursion: Recursion,
+    v: Tensor,
+    state: LinkState,
+    key: Key,
+    spare: Tensor | None,
+    shares: int = 1,
+) -> _Said:
+    """A sender's step, on each of the `shares` of a row by itself. `spare` is memory for h after it."""
+    rows = len(v) * shares
+    if recursion.plain:
+        assert state.shift is not None
+        cut = (part if part is None else part.reshape(rows, -1) for part in (v, state.shift, spare))
+        vectors, before, room = cut
+        assert vectors is not None
+        assert before is not None
+        payload, shift = compressor.encode_difference(vectors, before, recursion.lam, key, room)
+        return _Said(payload, recursion.lam, shift=shift.reshape(v.shape))
+    news = recursion.send(v, state)
+    return _Said(compressor.encode(news.reshape(rows, -1), key), recursion.lam, news=news)
 
 
 class _Clock:

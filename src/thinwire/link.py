@@ -9,8 +9,9 @@ With probability p (one coin for all) v_i is sent whole: v̂ = mean(v_i), h_i �
 worker whose news is small, ‖v_i − h_i‖² ≤ ζ ‖v_i − v_i_prev‖², says nothing: m_i = 0. A cumulative link sends the
 increments of Σ v_i: the only memory is the error e_i = Σ v_i − Σ m_i, m_i = C(e_i + v_i), v̂ = mean(m_i).
 
-Nothing here communicates: `send` makes what is to be compressed, `receive` takes what came back, and both are
-functions from state to state, so that a step can be undone by keeping the state it began with.
+Nothing here communicates. `send` makes what is to be compressed, `onto` says what the mean of the messages is added to,
+and `after` is the state that the step leads to: functions from state to state, so that a step can be undone by keeping
+the state it began with.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from thinwire.compressors import Compressor
+from thinwire.compressors import Compressor, Onto
 
 PIECE = 4096
 """Squares are summed in pieces of this length."""
@@ -61,7 +62,8 @@ class Recursion:
     >>> state = recursion.start((1, 2), (2,), torch.float32, torch.device("cpu"))
     >>> v = torch.tensor([[3.0, 4.0]])
     >>> sent = recursion.send(v, state)
-    >>> estimate, state = recursion.receive(v, sent, own=sent, mean=sent[0], state=state)
+    >>> estimate, mean = recursion.onto(state).add(sent[0])
+    >>> state = recursion.after(v, state, mean, sent=sent, own=sent)
     >>> estimate, recursion.send(v, state)
     (tensor([3., 4.]), tensor([[0., 0.]]))
     """
@@ -82,6 +84,11 @@ class Recursion:
     def listens(self) -> bool:
         """Whether the sender learns from its own decoded message."""
         return self.lam > 0 or self.cumulative
+
+    @property
+    def plain(self) -> bool:
+        """Whether a sender's step is v − h, then h + λ m, and nothing else: `Compressor.encode_difference` does it."""
+        return self.a == 1 and self.lam > 0 and self.zeta is None and not self.cumulative
 
     def start(
         self, rows: tuple[int, ...], mean: tuple[int, ...], dtype: torch.dtype, device: torch.device
@@ -127,37 +134,43 @@ class Recursion:
             news = torch.where(quiet, 0.0, news)
         return news
 
-    def receive(
-        self, v: Tensor, sent: Tensor, own: Tensor | None, mean: Tensor, state: LinkState, *, dense: bool = False
-    ) -> tuple[Tensor, LinkState]:
-        """What everyone now believes of mean(v_i), and the state after the step.
+    def onto(self, state: LinkState, *, dense: bool = False) -> Onto:
+        """What the mean of the messages is added to: it makes of it the estimate, and the h̄ of the next step."""
+        return Onto() if dense or self.cumulative else Onto(state.mean, self.nu, self.lam)
+
+    def after(
+        self,
+        v: Tensor,
+        state: LinkState,
+        mean: Tensor | None,
+        *,
+        sent: Tensor | None = None,
+        own: Tensor | None = None,
+        shift: Tensor | None = None,
+        dense: bool = False,
+    ) -> LinkState:
+        """The state that a step leads to.
 
         Args:
             v: (rows, d), what the workers of this process had to tell.
-            sent: what `send` made of it.
-            own: (rows, d), decode(encode(sent)): never what was there before encoding. None if not `listens`.
-            mean: the mean of all workers' decoded messages, of the shape of h̄.
             state: the state before.
-            dense: it was sent whole; `mean` is its mean.
+            mean: h̄ after the step, from `onto`; in a dense step the mean itself.
+            sent: what `send` made of v; a cumulative link needs it.
+            own: (rows, d), decode(encode(sent)): never what was there before encoding. None if not `listens`.
+            shift: h after the step, if it is known, as of a `plain` step; `own` is then not needed.
+            dense: v was sent whole.
         """
         if state.error is not None:
+            assert sent is not None
             assert own is not None  # a cumulative link listens
-            return mean, replace(state, error=sent - own, started=True)
+            return replace(state, error=sent - own, started=True)
         previous = None if state.previous is None else v.to(state.previous.dtype, copy=True)
         if dense:
+            mean = None if mean is None else mean.clone()  # it is handed out as the estimate
             shift = None if state.shift is None else v.to(state.shift.dtype, copy=True)
-            kept = None if state.mean is None else mean.to(state.mean.dtype, copy=True)
-            return mean, LinkState(shift, kept, previous, None, started=True)
-        estimate = mean if self.nu == 1 else self.nu * mean
-        if state.mean is None:
-            return estimate, LinkState(None, None, previous, None, started=True)
-        shift = state.shift
-        if shift is not None and own is not None:
-            shift = torch.add(shift, own, alpha=self.lam)
-        return (
-            state.mean + estimate,
-            LinkState(shift, torch.add(state.mean, mean, alpha=self.lam), previous, None, started=True),
-        )
+        elif state.shift is not None and shift is None:
+            shift = state.shift if own is None else state.shift + own * self.lam
+        return LinkState(shift, None if state.mean is None else mean, previous, None, started=True)
 
 
 def _squares(x: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def test_the_mean_of_the_shifts_is_kept_over_100_000_steps() -> None:
         v = vectors[k % 997]
         sent = recursion.send(v, state)
         own = sent * masks[k % 1000]
-        _, state = recursion.receive(v, sent, own, rank_sum(own) / n, state)
+        _, mean = recursion.onto(state).add(rank_sum(own) / n)
+        state = recursion.after(v, state, mean, own=own)
     assert state.shift is not None
     assert state.mean is not None
     drift = (state.mean.double() - state.shift.double().mean(0)).abs().max()

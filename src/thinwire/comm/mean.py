@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from thinwire.comm.base import Group, Pending
-from thinwire.compressors import Compressor
+from thinwire.compressors import Compressor, Onto
 from thinwire.kernels.arith import rank_sum
-from thinwire.keys import Key
 from thinwire.payload import Payload, view
 
 ROUND_BYTES = 16_384
@@ -36,13 +35,18 @@ Steps = Generator[Pending, Tensor, T]
 
 @dataclass(frozen=True)
 class Heard:
-    """What came of a round: `own` (rows, d) decoded from this process' payloads, the `mean`, whether all was finite.
+    """What came of a round.
 
-    Both are of the dtype that the route was asked for: means of float32 values in float64 are as good as exact.
+    Args:
+        estimate: what `onto` made of the mean: one row, or one for each share.
+        after: what it keeps.
+        own: (rows, d), decoded from this process' payloads, where it was asked for.
+        finite: whether all was.
     """
 
+    estimate: Tensor
+    after: Tensor | None
     own: Tensor | None
-    mean: Tensor
     finite: bool
 
 
@@ -57,16 +61,20 @@ def shards(x: Tensor, workers: int) -> Tensor:
     return (torch.nn.functional.pad(x, (0, padding)) if padding else x).reshape(len(x), workers, -1)
 
 
-def gather(group: Group, compressor: Compressor, payload: Payload, dtype: torch.dtype) -> Steps[Heard]:
-    """1. All-gather the payloads. 2. Decode all of them. 3. Average in rank order."""
-    gathered = yield group.all_gather(payload.data)
-    everyone = Payload(gathered, payload.d, payload.key.of(range(group.size)))
-    decoded = compressor.decode(everyone).to(dtype)
-    own = decoded[group.ranks.start : group.ranks.stop]
-    return Heard(own, rank_sum(decoded) / group.size, not bool(compressor.flags(everyone.data, payload.d).any()))
+def gather(
+    group: Group, compressor: Compressor, payload: Payload, onto: Onto, dtype: torch.dtype, *, listen: bool
+) -> Steps[Heard]:
+    """1. All-gather the payloads; meanwhile decode what was sent, if asked to `listen`. 2. Average in rank order."""
+    pending = group.all_gather(payload.data)
+    own = compressor.decode(payload).to(dtype) if listen else None
+    everyone = Payload((yield pending), payload.d, payload.key.of(range(group.size)))
+    estimate, after = compressor.decode_mean(everyone, group.size, onto, dtype)
+    return Heard(estimate, after, own, _finite(compressor, everyone))
 
 
-def allreduce(group: Group, compressor: Compressor, payload: Payload, dtype: torch.dtype) -> Steps[Heard]:
+def allreduce(
+    group: Group, compressor: Compressor, payload: Payload, onto: Onto, dtype: torch.dtype, *, listen: bool
+) -> Steps[Heard]:
     """1. All-to-all shares of the elements. 2. Each owner averages its share in rank order. 3. All-gather the means.
 
     The flag is an element like the others: a NaN in one of them is a NaN in the mean.
@@ -77,35 +85,44 @@ def allreduce(group: Group, compressor: Compressor, payload: Payload, dtype: tor
     shares = yield group.all_to_all(cut.view(torch.uint8))
     received = shares.view(compressor.element)
     means = torch.stack([rank_sum(row.to(dtype)) for row in received]) / group.size
-    gathered = yield group.all_gather(means.to(compressor.element).view(torch.uint8))
+    pending = group.all_gather(means.to(compressor.element).view(torch.uint8))
+    own = compressor.decode(payload).to(dtype) if listen else None
+    gathered = yield pending
     joined = gathered.view(compressor.element).reshape(1, -1)[:, :size].contiguous()
     together = Payload(joined.view(torch.uint8), payload.d, payload.key.of(group.ranks[:1]))
-    finite = not bool(compressor.flags(together.data, payload.d).any())
-    return Heard(compressor.decode(payload).to(dtype), compressor.decode(together)[0].to(dtype), finite)
+    estimate, after = compressor.decode_mean(together, 1, onto, dtype)
+    return Heard(estimate, after, own, _finite(compressor, together))
 
 
-def to_owners(group: Group, compressor: Compressor, x: Tensor, key: Key, *, listen: bool) -> Steps[Heard]:
-    """The sharded route's way up: `mean` is (rows, share), that of the coordinates which this process' workers own.
+def to_owners(
+    group: Group, compressor: Compressor, payload: Payload, onto: Onto, dtype: torch.dtype, *, listen: bool
+) -> Steps[Heard]:
+    """The sharded route's way up. `payload` has rows · n shares of length ⌈d / n⌉, all shares of the first row first.
 
-    The dtype is that of x.
+    The base of `onto`, and so the estimate, is (rows, share): the coordinates that this process' workers own.
 
-    1. Encode each share by itself. 2. All-to-all; meanwhile decode what was sent, if asked to `listen` to it.
-    3. Each owner decodes its n payloads and averages in rank order.
+    1. All-to-all; meanwhile decode what was sent, if asked to `listen` to it. 2. Each owner averages in rank order.
     """
-    rows, n, d = len(x), group.size, x.shape[1]
-    payload = compressor.encode(shards(x, n).reshape(rows * n, -1), key.cut(range(n)))
+    rows, n = len(group.ranks), group.size
     pending = group.all_to_all(payload.data.view(rows, n, -1))
-    own = compressor.decode(payload).to(x.dtype).reshape(rows, -1)[:, :d] if listen else None
+    own = compressor.decode(payload).to(dtype).reshape(rows, -1) if listen else None
     received = yield pending
-    arrived = Payload(received.transpose(0, 1).reshape(n * rows, -1), payload.d, key.of(range(n)).cut(group.ranks))
-    means = rank_sum(compressor.decode(arrived).to(x.dtype).reshape(n, rows, arrived.d)) / n
-    return Heard(own, means, not bool(compressor.flags(arrived.data, arrived.d).any()))
+    senders = payload.key.of(range(n)).cut(group.ranks)
+    arrived = Payload(received.transpose(0, 1).reshape(n * rows, -1), payload.d, senders)
+    estimate, after = compressor.decode_mean(arrived, n, onto, dtype)
+    return Heard(estimate, after, own, _finite(compressor, arrived))
 
 
-def from_owners(group: Group, compressor: Compressor, payload: Payload, dtype: torch.dtype) -> Steps[Heard]:
-    """The way down: (rows, share) payloads of the owners -> `mean` (n, share), what everyone decodes."""
-    gathered = yield group.all_gather(payload.data)
-    everyone = Payload(gathered, payload.d, payload.key.of(range(group.size)))
-    decoded = compressor.decode(everyone).to(dtype)
-    own = decoded[group.ranks.start : group.ranks.stop]
-    return Heard(own, decoded, not bool(compressor.flags(everyone.data, payload.d).any()))
+def from_owners(
+    group: Group, compressor: Compressor, payload: Payload, onto: Onto, dtype: torch.dtype, *, listen: bool
+) -> Steps[Heard]:
+    """The way down: (rows, share) payloads of the owners; the base of `onto`, and so the estimate, is (n, share)."""
+    pending = group.all_gather(payload.data)
+    own = compressor.decode(payload).to(dtype) if listen else None
+    everyone = Payload((yield pending), payload.d, payload.key.of(range(group.size)))
+    estimate, after = compressor.decode_mean(everyone, 1, onto, dtype)
+    return Heard(estimate, after, own, _finite(compressor, everyone))
+
+
+def _finite(compressor: Compressor, payload: Payload) -> bool:
+    return not bool(compressor.flags(payload.data, payload.d).any())

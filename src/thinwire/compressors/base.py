@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thinwire._check import call, fault
+from thinwire.kernels.arith import rank_sum
 from thinwire.keys import Key
 from thinwire.payload import Payload, view
 
@@ -18,6 +19,26 @@ def whole(cls: str, name: str, value: object, low: int, high: int) -> None:
     """Raise ValueError unless value is an int with low <= value <= high."""
     if type(value) is not int or not low <= value <= high:
         raise ValueError(fault(call(cls, **{name: value}), f"{name} must be a whole number, {low} to {high}", value))
+
+
+@dataclass(frozen=True)
+class Onto:
+    """What a receiver does with the mean of the messages: base + ν · mean is its estimate, base + λ · mean is kept.
+
+    >>> Onto(torch.tensor([1.0]), nu=0.5, lam=0.25).add(torch.tensor([2.0]))
+    (tensor([2.]), tensor([1.5000]))
+    >>> Onto().add(torch.tensor([2.0]))
+    (tensor([2.]), None)
+    """
+
+    base: Tensor | None = None
+    nu: float = 1.0
+    lam: float = 0.0
+
+    def add(self, mean: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The estimate, and what is kept: None without a base."""
+        scaled = mean if self.nu == 1 else mean * self.nu
+        return (scaled, None) if self.base is None else (self.base + scaled, self.base + mean * self.lam)
 
 
 class Compressor(ABC):
@@ -126,17 +147,23 @@ class Compressor(ABC):
         Raises:
             ValueError: x is no matrix of floating values with as many rows as the key.
         """
-        if x.ndim != 2 or not x.is_floating_point() or len(x) != key.rows:
-            raise ValueError(
-                fault(
-                    f"{self!r}.encode",
-                    f"x must be floating, of shape (rows, d), with the key's {key.rows} rows",
-                    f"{x.dtype} of shape {tuple(x.shape)}",
-                    "A single vector is x[None, :].",
-                )
-            )
+        self._check(x, key)
         wide = x.to(self.element if self.element == torch.float64 else torch.float32)
         return Payload(self.pack(wide, key), x.shape[1], key)
+
+    def encode_difference(
+        self, x: Tensor, shift: Tensor, lam: float, key: Key, out: Tensor | None = None
+    ) -> tuple[Payload, Tensor]:
+        """A sender's step: the payload of x − shift, and shift + lam · what it says. One pass where a kernel has one.
+
+        Args:
+            x, shift: (rows, d), float32 or float64, both the same.
+            lam: λ of the recursion.
+            key: as for `encode`.
+            out: memory for the second result, which may be that of x.
+        """
+        payload = self.encode(x - shift, key)
+        return payload, torch.add(shift, self.unpack(payload).to(shift.dtype) * lam, out=out)
 
     def decode(self, payload: Payload) -> Tensor:
         """What the payload says: float32 (float64 where that travels) of shape (rows, d).
@@ -147,6 +174,34 @@ class Compressor(ABC):
         flags = self.flags(payload.sized(self.nbytes(payload.d), self).data, payload.d)
         said = self.unpack(payload)
         return said.masked_fill_(flags[:, None], float("nan")) if bool(flags.any()) else said
+
+    def decode_mean(
+        self, payload: Payload, workers: int, onto: Onto, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        """A receiver's step: the mean over workers, in rank order, of what they say, and what `onto` makes of it.
+
+        Args:
+            payload: of workers · groups rows, all groups of the first worker first.
+            workers: how many rows each of the means is of.
+            onto: base of shape (groups, d), ν and λ.
+            dtype: of the sums and the results.
+
+        Returns:
+            The estimate, (groups, d), and what is kept (None without a base). Flags are not looked at.
+        """
+        said = self.unpack(payload).to(dtype)
+        return onto.add(rank_sum(said.view(workers, -1, payload.d)) / workers)
+
+    def _check(self, x: Tensor, key: Key) -> None:
+        if x.ndim != 2 or not x.is_floating_point() or len(x) != key.rows:
+            raise ValueError(
+                fault(
+                    f"{self!r}.encode",
+                    f"x must be floating, of shape (rows, d), with the key's {key.rows} rows",
+                    f"{x.dtype} of shape {tuple(x.shape)}",
+                    "A single vector is x[None, :].",
+                )
+            )
 
     def bind(self, workers: int) -> Compressor:
         """The same compressor for a group of `workers`; only those that need the number change."""

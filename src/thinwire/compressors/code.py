@@ -7,11 +7,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from thinwire import kernels
 from thinwire._check import call, fault, one_of
-from thinwire.compressors.base import Compressor, whole
+from thinwire.compressors.base import Compressor, Onto, whole
 from thinwire.kernels.format import SMALLEST_ROTATION, Format, Kind
 from thinwire.keys import Key, Purpose
 from thinwire.payload import Payload
@@ -43,6 +44,22 @@ class BlockCode(Compressor):
     def unpack(self, payload: Payload) -> Tensor:
         stream = payload.key.stream(Purpose.CODE).to(payload.data.device)
         return kernels.decode(self.format, payload.data, payload.d, stream)
+
+    def encode_difference(
+        self, x: Tensor, shift: Tensor, lam: float, key: Key, out: Tensor | None = None
+    ) -> tuple[Payload, Tensor]:
+        self._check(x, key)
+        stream = key.stream(Purpose.CODE).to(x.device)
+        data, moved = kernels.encode_difference(self.format, x, shift, lam, stream, out)
+        return Payload(data, x.shape[1], key), moved
+
+    def decode_mean(
+        self, payload: Payload, workers: int, onto: Onto, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        stream = payload.key.stream(Purpose.CODE).to(payload.data.device)
+        return kernels.decode_mean(
+            self.format, payload.data, payload.d, stream, workers, dtype, onto.base, onto.nu, onto.lam
+        )
 
     def _check_block(self) -> None:
         whole(type(self).__name__, "block", self.block, 1, LARGEST_BLOCK)
