@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -20,24 +17,11 @@ from thinwire.keys import Key, Purpose
 from thinwire.link import Link, LinkState, Recursion
 from thinwire.payload import Payload
 from thinwire.presets import diana
+from thinwire.rounds import Clock, Round
 
 ROUTES = ("allreduce", "gather", "sharded")
 ERROR_EVERY = 16
 """Steps from one look to the next at how well a message says what it is to say."""
-T = TypeVar("T")
-
-
-Round = Generator[None, None, T]
-"""A round under way: it yields wherever it is about to wait for the wire."""
-
-
-def finish(steps: Round[T]) -> T:
-    """Run a round to its end, with nothing else to do while it waits."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]  # a generator's value is untyped
 
 
 def default_down(link: Link, d: int) -> Link:
@@ -81,7 +65,7 @@ class Outcome:
         seconds: spent, by stage: encode and decode (with the link's arithmetic), and waiting for the wire.
 
     >>> import torch, thinwire as tw
-    >>> from thinwire.exchange import finish
+    >>> from thinwire.rounds import finish
     >>> exchange = tw.Exchange(tw.dcgd(tw.Identity()), d=2, group=tw.LocalGroup(2))
     >>> outcome = finish(exchange.round(torch.tensor([[1.0, 2.0], [float("inf"), 0.0]]), step=0))
     >>> outcome.finite, outcome.estimate
@@ -115,7 +99,7 @@ class Exchange:
         ValueError: a link that its compressor does not suit at this d, or a route that it cannot take.
 
     >>> import torch, thinwire as tw
-    >>> from thinwire.exchange import finish
+    >>> from thinwire.rounds import finish
     >>> exchange = tw.Exchange(tw.diana(tw.Rotated(bits=3)), d=1000, group=tw.LocalGroup(4))
     >>> v = torch.randn(4, 1000)
     >>> for step in range(20):
@@ -179,7 +163,7 @@ class Exchange:
         sends v whole whatever the link says, and lets the link learn from it. A v of shape (rows, `width`), zeros at
         its end, saves a copy.
         """
-        clock = _Clock()
+        clock = Clock()
         key = Key(self.seed, step, self.tensor, self.group.ranks)
         up, down = self.state
         v = self._filled(v.to(self.dtype))
@@ -347,35 +331,3 @@ def _speak(
         return _Said(payload, recursion.lam, shift=shift.reshape(v.shape))
     news = recursion.send(v, state)
     return _Said(compressor.encode(news.reshape(rows, -1), key), recursion.lam, news=news)
-
-
-class _Clock:
-    """Splits a round's time into work before the wire (encode), waiting, and work after it (decode)."""
-
-    def __init__(self) -> None:
-        self._begin = time.perf_counter()
-        self._spent = {"encode": 0.0, "wire": 0.0, "decode": 0.0}
-
-    def timing(self, steps: Steps[Heard]) -> Round[Heard]:
-        """Run the steps of one route. What others do between a yield and its resumption is not counted."""
-        stage, pending = "encode", next(steps)
-        while True:
-            self._lap(stage)
-            yield
-            self._begin = time.perf_counter()
-            result = pending.wait()
-            self._lap("wire")
-            stage = "decode"
-            try:
-                pending = steps.send(result)
-            except StopIteration as done:
-                return done.value  # type: ignore[no-any-return]  # a generator's value is untyped
-
-    def seconds(self) -> dict[str, float]:
-        self._lap("decode")
-        return self._spent
-
-    def _lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._spent[stage] += now - self._begin
-        self._begin = now

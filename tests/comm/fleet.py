@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import thinwire as tw
-from thinwire.exchange import default_down, finish, route_bytes
+from thinwire.exchange import default_down, route_bytes
+from thinwire.rounds import finish
 
 LINKS = [
     tw.dcgd(tw.Dither(bits=4)),

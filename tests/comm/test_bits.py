@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import thinwire as tw
-from thinwire.exchange import finish
+from thinwire.rounds import finish
 
 from . import fleet
 from .ranks import run_ranks

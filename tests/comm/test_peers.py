@@ -15,7 +15,7 @@ import torch.distributed as dist
 
 import thinwire as tw
 from thinwire.comm.process import GRACE, LOOK
-from thinwire.exchange import finish
+from thinwire.rounds import finish
 
 from .ranks import backend, run_ranks
 

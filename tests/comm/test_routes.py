@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import thinwire as tw
-from thinwire.comm.base import Pending
+from thinwire.comm.base import Lane, Pending
 from thinwire.comm.mean import ROUND_BYTES
-from thinwire.exchange import finish, route_bytes
+from thinwire.exchange import route_bytes
 from thinwire.kernels.arith import LANES, rank_sum
+from thinwire.rounds import finish
 
 from . import fleet
 from .ranks import run_ranks
@@ -33,16 +34,16 @@ class Counting(tw.Group):
     def __post_init__(self) -> None:
         self.size, self.ranks, self.device = self.inner.size, self.inner.ranks, self.inner.device
 
-    def all_gather(self, data: Tensor) -> Pending:
+    def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         assert data.dtype == torch.uint8
         self.bytes.append(data[0].numel() * (self.size - 1))
-        return self.inner.all_gather(data)
+        return self.inner.all_gather(data, lane)
 
-    def all_to_all(self, data: Tensor) -> Pending:
+    def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         assert data.dtype == torch.uint8
         assert data.shape[:2] == (len(self.ranks), self.size)
         self.bytes.append(data[0, 0].numel() * (self.size - 1))
-        return self.inner.all_to_all(data)
+        return self.inner.all_to_all(data, lane)
 
 
 @pytest.mark.parametrize("link", fleet.LINKS, ids=repr)
@@ -135,7 +136,7 @@ class Described(tw.Group):
     ranks: range = range(1)
     device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
 
-    def all_gather(self, data: Tensor) -> Pending:
+    def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         raise AssertionError
 
     all_to_all = all_gather

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 
 import thinwire as tw
-from thinwire.exchange import finish
 from thinwire.keys import Purpose
+from thinwire.rounds import finish
 
 Array = npt.NDArray[np.float64]
 SEED = 7

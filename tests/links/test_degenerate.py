@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import thinwire as tw
-from thinwire.exchange import finish
 from thinwire.kernels.arith import rank_sum
+from thinwire.rounds import finish
 
 from ..reference.methods import gradient_descent
 from .quadratics import Quadratics, run

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import thinwire as tw
-from thinwire.exchange import finish
 from thinwire.kernels.arith import rank_sum
+from thinwire.rounds import finish
 
 from .quadratics import Quadratics, run
 

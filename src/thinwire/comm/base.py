@@ -6,6 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 import torch
 from torch import Tensor
@@ -23,18 +24,39 @@ class PeerError(RuntimeError):
     """
 
 
+def _at_once(heard: Callable[[], None]) -> None:
+    heard()
+
+
 @dataclass(frozen=True)
 class Pending:
-    """A collective under way; `wait` gives its result, or raises PeerError at its time limit."""
+    """A collective under way.
+
+    Args:
+        wait: gives its result, or raises PeerError at its time limit.
+        done: whether `wait` would return, or raise, without waiting.
+        notify: takes a function that is to be called when it is done, from whatever thread notices.
+        look: raises PeerError if its time is over or another worker has given the group up.
+    """
 
     wait: Callable[[], Tensor]
+    done: Callable[[], bool] = lambda: True
+    notify: Callable[[Callable[[], None]], None] = _at_once
+    look: Callable[[], None] = lambda: None
+
+
+class Lane(IntEnum):
+    """Collectives of one lane are started by all processes in the same order; the lanes do not know of each other."""
+
+    WORKERS = 0
+    OWNERS = 1
 
 
 class Group(ABC):
     """A fixed set of `size` workers, of which this process holds `ranks`.
 
     Worker-space tensors have one row for each rank held. Both collectives take and give uint8, start at once, and are
-    to be waited for in any order; all processes must start them in the same order.
+    to be waited for in any order; all processes must start those of one lane in the same order.
 
     >>> import torch, thinwire as tw
     >>> group = tw.LocalGroup(2)
@@ -49,11 +71,11 @@ class Group(ABC):
     device: torch.device
 
     @abstractmethod
-    def all_gather(self, data: Tensor) -> Pending:
+    def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """Everyone gets what everyone has: (rows, B) -> (size, B), in rank order."""
 
     @abstractmethod
-    def all_to_all(self, data: Tensor) -> Pending:
+    def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """Everyone gets what is addressed to it: (rows, size, B) -> (rows, size, B), out[r, i] from worker i."""
 
     def agree(self, facts: Mapping[str, object]) -> None:

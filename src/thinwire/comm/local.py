@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from thinwire._check import call, in_range
-from thinwire.comm.base import Group, Pending
+from thinwire.comm.base import Group, Lane, Pending
 
 CPU = torch.device("cpu")
 
@@ -34,8 +34,8 @@ class LocalGroup(Group):
     def ranks(self) -> range:  # type: ignore[override]  # a plain attribute elsewhere
         return range(self.size)
 
-    def all_gather(self, data: Tensor) -> Pending:
+    def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         return Pending(lambda: data)
 
-    def all_to_all(self, data: Tensor) -> Pending:
+    def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         return Pending(lambda: data.transpose(0, 1).contiguous())

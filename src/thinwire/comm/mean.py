@@ -21,7 +21,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from thinwire.comm.base import Group, Pending
+from thinwire.comm.base import Group, Lane, Pending
 from thinwire.compressors import Compressor, Onto
 from thinwire.kernels.arith import rank_sum
 from thinwire.payload import Payload, view
@@ -85,7 +85,7 @@ def allreduce(
     shares = yield group.all_to_all(cut.view(torch.uint8))
     received = shares.view(compressor.element)
     means = torch.stack([rank_sum(row.to(dtype)) for row in received]) / group.size
-    pending = group.all_gather(means.to(compressor.element).view(torch.uint8))
+    pending = group.all_gather(means.to(compressor.element).view(torch.uint8), Lane.OWNERS)
     own = compressor.decode(payload).to(dtype) if listen else None
     gathered = yield pending
     joined = gathered.view(compressor.element).reshape(1, -1)[:, :size].contiguous()
@@ -117,7 +117,7 @@ def from_owners(
     group: Group, compressor: Compressor, payload: Payload, onto: Onto, dtype: torch.dtype, *, listen: bool
 ) -> Steps[Heard]:
     """The way down: (rows, share) payloads of the owners; the base of `onto`, and so the estimate, is (n, share)."""
-    pending = group.all_gather(payload.data)
+    pending = group.all_gather(payload.data, Lane.OWNERS)
     own = compressor.decode(payload).to(dtype) if listen else None
     everyone = Payload((yield pending), payload.d, payload.key.of(range(group.size)))
     estimate, after = compressor.decode_mean(everyone, 1, onto, dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from thinwire._check import call, fault, in_range
-from thinwire.comm.base import Group, PeerError, Pending
+from thinwire.comm.base import Group, Lane, PeerError, Pending
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store, Work
@@ -30,6 +31,8 @@ class ProcessGroup(Group):
     Args:
         pg: the group; None makes one of all processes, of its own, so that no other library's collectives mix with
             these. A group that is given must not be used by anyone else from another thread.
+        answers: another group of the same processes, for the lane of the owners, whose collectives then need not keep
+            an order with the others. None: made as well where pg is, otherwise pg does both.
         rows: workers held by each process.
         timeout: seconds that any collective may take before it is an error that names who is missing.
         store: where the survivors of a failure meet; None takes the default group's.
@@ -49,6 +52,7 @@ class ProcessGroup(Group):
         self,
         pg: dist.ProcessGroup | None = None,
         *,
+        answers: dist.ProcessGroup | None = None,
         rows: int = 1,
         timeout: float = 300.0,
         store: Store | None = None,
@@ -58,8 +62,8 @@ class ProcessGroup(Group):
         if not timeout > 0:
             raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))
         if pg is None:
-            pg = own_group(None, timeout)
-        self._pg = pg
+            pg, answers = own_group(None, timeout), own_group(None, timeout)
+        self._pgs = {Lane.WORKERS: pg, Lane.OWNERS: answers or pg}
         self._rank = pg.rank()
         self._processes = pg.size()
         self._held = rows
@@ -76,23 +80,24 @@ class ProcessGroup(Group):
     def __repr__(self) -> str:
         return f"ProcessGroup(rank {self._rank} of {self._processes}, rows={self._held})"
 
-    def all_gather(self, data: Tensor) -> Pending:
+    @property
+    def two_lanes(self) -> bool:
+        """Whether what owners answer goes by a group of its own."""
+        return self._pgs[Lane.OWNERS] is not self._pgs[Lane.WORKERS]
+
+    def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """One all-gather of the processes' rows, which lie in rank order already."""
         data = data.contiguous()
         out = data.new_empty(self.size, *data.shape[1:])
-        return self._start("all_gather", lambda: self._pg._allgather_base(out, data), out, data)
+        return self._start("all_gather", lambda: self._pgs[lane]._allgather_base(out, data), out, data)
 
-    def all_to_all(self, data: Tensor) -> Pending:
+    def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """1. Lay out by addressed process, sender's row, owner's row. 2. One all-to-all. 3. Owners' rows first."""
         b, rows, processes = data.shape[2], self._held, self._processes
         sent = data.view(rows, processes, rows, b).permute(1, 0, 2, 3).contiguous()
         out = torch.empty_like(sent)
-        work = self._start("all_to_all", lambda: self._pg.alltoall_base(out, sent, [], []), out, sent)
-
-        def wait() -> Tensor:
-            return work.wait().permute(2, 0, 1, 3).reshape(rows, self.size, b)
-
-        return Pending(wait)
+        pending = self._start("all_to_all", lambda: self._pgs[lane].alltoall_base(out, sent, [], []), out, sent)
+        return replace(pending, wait=lambda: pending.wait().permute(2, 0, 1, 3).reshape(rows, self.size, b))
 
     def _start(self, name: str, start: Callable[[], Work], out: Tensor, data: Tensor) -> Pending:
         number = next(self._calls)
@@ -102,24 +107,35 @@ class ProcessGroup(Group):
             work = start()
         except RuntimeError as error:
             raise self._blame(name, number, error) from error
+        deadline = time.monotonic() + self._timeout.total_seconds()
+
+        def look() -> None:
+            late = time.monotonic() > deadline
+            if not work.is_completed() and (late or self._given_up()):
+                raise self._blame(name, number, RuntimeError("the time is over" if late else "another rank failed"))
 
         def wait(data: Tensor = data) -> Tensor:  # keeps the data alive until the wire is done with it
             try:
-                self._wait(work)
+                self._wait(work, deadline)
             except RuntimeError as error:
                 raise self._blame(name, number, error) from error
             return out
 
-        return Pending(wait)
+        if self.device.type != "cpu":  # there `wait` only orders streams
+            return Pending(wait)
+        future = work.get_future()  # complete a moment before work.is_completed() says so
 
-    def _wait(self, work: Work) -> None:
+        def notify(heard: Callable[[], None]) -> None:
+            future.add_done_callback(lambda _: heard())
+
+        return Pending(wait, future.done, notify, look)
+
+    def _wait(self, work: Work, deadline: float) -> None:
         """Wait by turns, and between them look whether another rank has failed: none waits in vain for its own limit.
 
         On a GPU `wait` only orders streams, and NCCL's watchdog keeps the time.
         """
-        limit = self._timeout.total_seconds()
-        deadline = time.monotonic() + limit
-        turn = LOOK if self.device.type == "cpu" else limit
+        turn = LOOK if self.device.type == "cpu" else self._timeout.total_seconds()
         while True:
             left = deadline - time.monotonic()
             try:

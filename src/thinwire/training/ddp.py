@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -18,7 +18,8 @@ from thinwire.compressors import Rotated
 from thinwire.link import Link
 from thinwire.presets import dcgd, diana
 from thinwire.spec import parse_link
-from thinwire.training.engine import Engine, Job
+from thinwire.training.engine import Engine
+from thinwire.training.frames import Frame
 from thinwire.training.reducer import Reducer, Settings
 from thinwire.training.stats import Stats
 
@@ -97,8 +98,9 @@ def attach(
         strict=strict,
         seed=seed,
     )
-    group = ProcessGroup(own_group(model.process_group, timeout), timeout=timeout)
-    wire = Wire(model, Reducer(model.module.named_parameters(), settings, group), timeout)
+    up, answers = (own_group(model.process_group, timeout) for _ in range(2))
+    group = ProcessGroup(up, answers=answers, timeout=timeout)
+    wire = Wire(model, Reducer(model.module.named_parameters(), settings, group))
     model.register_comm_hook(wire, _hook)
     return wire
 
@@ -106,8 +108,8 @@ def attach(
 class Wire:
     """What `attach` returns.
 
-    It gathers DDP's buckets into frames: a frame leaves when its last gradient has arrived, and a bucket is done when
-    the last of its parameters is back.
+    A frame leaves when its last gradient has been computed, which is earlier than the bucket that DDP puts it in; a
+    bucket is done when the last of its parameters is back.
 
     >>> import torch, torch.distributed as dist, thinwire as tw
     >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
@@ -119,13 +121,16 @@ class Wire:
     >>> wire.close(); dist.destroy_process_group()
     """
 
-    def __init__(self, model: DistributedDataParallel, reducer: Reducer, timeout: float) -> None:
-        self._reducer = reducer
-        self._timeout = timedelta(seconds=timeout)
-        self._names = {id(p): name for name, p in model.module.named_parameters()}
+    def __init__(self, model: DistributedDataParallel, reducer: Reducer) -> None:
+        self._model, self._reducer = model, reducer
+        named = [(name, p) for name, p in model.module.named_parameters() if p.requires_grad]
+        self._names = {id(p): name for name, p in named}
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
-        self._arrived: list[dict[str, tuple[Tensor, _Bucket]]] = [{} for _ in reducer.frames]
+        self._frames = [_Frame(frame) for frame in reducer.frames]
+        self._expecting = False
         self._engine = Engine(reducer)
+        self._hooks = [model.register_forward_pre_hook(self._begin)]
+        self._hooks += [p.register_post_accumulate_grad_hook(self._computed) for _, p in named]
 
     def stats(self) -> Stats:
         """Bytes, seconds and errors of the last step and of all."""
@@ -141,6 +146,8 @@ class Wire:
 
     def close(self) -> None:
         """End the communicating thread. The model cannot run another backward pass after it."""
+        for hook in self._hooks:
+            hook.remove()
         self._engine.close()
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
@@ -150,31 +157,95 @@ class Wire:
         waiting = _Bucket(buffer, len(parameters))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             name = self._names[id(parameter)]
-            number = self._place[name]
-            here = self._arrived[number]
-            here[name] = (gradient, waiting)
-            if len(here) == len(self._reducer.frames[number].slots):
-                self._arrived[number] = {}
-                self._engine.submit(self._job(number, here))
+            self._arrived(name, gradient)
+            self._frames[self._place[name]].claim(name, gradient, waiting)
         return waiting.future
 
-    def _job(self, number: int, here: dict[str, tuple[Tensor, _Bucket]]) -> Job:
-        slots = self._reducer.frames[number].slots
+    def _begin(self, model: torch.nn.Module, inputs: object) -> None:
+        """Gradients may be taken as soon as they are there if this forward pass' backward pass is to reduce them.
 
-        def gradients() -> Tensor:
-            return torch.cat([here[slot.name][0].reshape(-1).to(torch.float32) for slot in slots])[None]
+        Under a static graph one may be added to several times before DDP calls it complete.
+        """
+        self._expecting = (
+            torch.is_grad_enabled() and self._model.require_backward_grad_sync and not self._model.static_graph
+        )
 
-        def done(estimate: Tensor) -> None:
-            for slot in slots:
-                gradient, bucket = here[slot.name]
-                gradient.copy_(estimate[slot.start : slot.start + slot.size].view_as(gradient))
-                bucket.one_back()
+    def _computed(self, parameter: Tensor) -> None:
+        if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:
+            self._arrived(self._names[id(parameter)], parameter.grad)
 
-        def failed(error: Exception) -> None:
-            for _, bucket in here.values():
-                bucket.fail(error)
+    def _arrived(self, name: str, gradient: Tensor) -> None:
+        """Take a gradient for its frame, unless it was taken before; a frame that is full leaves."""
+        number = self._place[name]
+        frame = self._frames[number]
+        if name in frame.missing:
+            self._reducer.put(name, gradient.detach())
+            frame.missing.discard(name)
+            if not frame.missing:
+                self._engine.submit(number, frame.done, frame.failed)
 
-        return Job(number, gradients, done, failed)
+
+class _Frame:
+    """A frame of one step: which gradients are missing, and who waits for what comes back."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._slots = {slot.name: slot for slot in frame.slots}
+        self._lock = threading.Lock()
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self.missing = set(self._slots)
+        self._claims: dict[str, tuple[Tensor, _Bucket]] = {}
+        self._estimate: Tensor | None = None
+        self._error: Exception | None = None
+        self._delivered = 0
+
+    def claim(self, name: str, gradient: Tensor, bucket: _Bucket) -> None:
+        """Whatever comes back of this parameter goes into `gradient`, and `bucket` is told."""
+        with self._lock:
+            self._claims[name] = gradient, bucket
+            settled = self._settle()
+        settled()
+
+    def done(self, estimate: Tensor) -> None:
+        """Take the estimate of the whole frame."""
+        with self._lock:
+            self._estimate = estimate
+            settled = self._settle()
+        settled()
+
+    def failed(self, error: Exception) -> None:
+        """Tell all who wait, or will."""
+        with self._lock:
+            self._error = error
+            settled = self._settle()
+        settled()
+
+    def _settle(self) -> Callable[[], None]:
+        """Write what is back to where it is claimed; gives what tells the buckets, to be called without the lock.
+
+        When all is delivered, the frame is ready for the next step before anyone hears that this one is over.
+        """
+        if self._estimate is None and self._error is None:
+            return lambda: None
+        error, buckets = self._error, [bucket for _, bucket in self._claims.values()]
+        if self._estimate is not None:
+            for name, (gradient, _) in self._claims.items():
+                slot = self._slots[name]
+                gradient.copy_(self._estimate[slot.start : slot.start + slot.size].view_as(gradient))
+        self._delivered += len(buckets)
+        self._claims = {}
+        if self._delivered == len(self._slots) and error is None:
+            self._fresh()
+        return lambda: _tell(buckets, error)
+
+
+def _tell(buckets: list[_Bucket], error: Exception | None) -> None:
+    for bucket in buckets:
+        if error is None:
+            bucket.one_back()
+        else:
+            bucket.fail(error)
 
 
 class _Bucket:
@@ -182,16 +253,23 @@ class _Bucket:
 
     def __init__(self, buffer: Tensor, missing: int) -> None:
         self._buffer, self._missing = buffer, missing
+        self._lock = threading.Lock()
         self.future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
 
     def one_back(self) -> None:
-        self._missing -= 1
-        if not self._missing and not self.future.done():
+        """One of its gradients is back; the last one completes it."""
+        with self._lock:
+            self._missing -= 1
+            complete = not self._missing and not self.future.done()
+        if complete:
             self.future.set_result(self._buffer)
 
     def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
+        """None of them will be back."""
+        with self._lock:
+            if self.future.done():
+                return
+        self.future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
 
 
 def _hook(wire: Wire, bucket: GradBucket) -> Future[Tensor]:

@@ -12,10 +12,10 @@ from torch.nn import Parameter
 
 from thinwire._check import fault
 from thinwire.comm import Group, ProcessGroup
-from thinwire.exchange import Exchange, finish
+from thinwire.exchange import Exchange
 from thinwire.link import Link
+from thinwire.rounds import finish, finish_all
 from thinwire.spec import parse_link
-from thinwire.training.engine import Job, Pipeline
 from thinwire.training.reducer import Reducer, Settings
 
 
@@ -147,24 +147,17 @@ def reduce_gradients_(
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         memory.reducer = Reducer(listed, settings, memory.met(group))
     reducer, by_name = memory.reducer, dict(listed)
-    pipeline = Pipeline()
+    rounds = []
     for number, frame in enumerate(reducer.frames):
-        flat = [_gradient(by_name[slot.name]).detach().reshape(-1).to(torch.float32) for slot in frame.slots]
-
-        def done(estimate: Tensor, number: int = number) -> None:
-            for slot in reducer.frames[number].slots:
-                parameter = by_name[slot.name]
-                part = estimate[slot.start : slot.start + slot.size].view_as(parameter)
-                parameter.grad = part.to(parameter.dtype)
-
-        vector = torch.cat(flat)[None]
-        pipeline.begin(Job(number, vector.clone, done, _raise), reducer.reduce(number, vector))
-    pipeline.flush()
+        for slot in frame.slots:
+            reducer.put(slot.name, _gradient(by_name[slot.name]).detach())
+        rounds.append(reducer.reduce(number))
+    for frame, estimate in zip(reducer.frames, finish_all(rounds), strict=True):
+        for slot in frame.slots:
+            parameter = by_name[slot.name]
+            part = estimate[slot.start : slot.start + slot.size].view_as(parameter)
+            parameter.grad = part.to(parameter.dtype)
 
 
 def _gradient(parameter: Parameter) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-
-
-def _raise(error: Exception) -> None:
-    raise error

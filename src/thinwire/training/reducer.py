@@ -14,9 +14,10 @@ from torch.nn import Parameter
 from thinwire._check import fault
 from thinwire.comm.base import Group, PeerError
 from thinwire.compressors import Identity
-from thinwire.exchange import Exchange, Outcome, Round
+from thinwire.exchange import Exchange, Outcome
 from thinwire.link import Link
 from thinwire.presets import dcgd
+from thinwire.rounds import Round
 from thinwire.spec import to_text
 from thinwire.training.frames import Frame, cut_frames
 from thinwire.training.stats import Stats, Tally
@@ -31,8 +32,8 @@ class Settings:
         link: what the workers send by.
         down: what owners send by, in the sharded route; None: the exchange's default.
         route: a route for all compressed frames; None: the cheapest for each.
-        momentum: β of the workers' own running averages, m_i ← β m_i + (1 − β) g_i, which are then sent in the
-            gradients' place (divided by 1 − β^t, so that the first are no smaller than the rest). None: no averaging.
+        momentum: β of the workers' own running averages, which are then sent in the gradients' place (`_average`).
+            None: no averaging.
         warmup_steps: steps at the start that are sent whole, from which the link learns.
         strict: make an error of what would otherwise be noted and worked around.
         seed: of all randomness.
@@ -65,7 +66,6 @@ class _Step:
 
     number: int
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    averages: dict[int, Tensor] = field(default_factory=dict)
 
 
 class Reducer:
@@ -94,6 +94,8 @@ class Reducer:
             for i, frame in enumerate(self.frames)
         ]
         self.averages: dict[int, Tensor] = {}
+        self._vectors = [torch.zeros(1, e.width, device=group.device) for e in self.exchanges]
+        self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
         self._step = _Step(0)
@@ -110,25 +112,35 @@ class Reducer:
         self.notes.append(note)
         return Frame(frame.slots, compressed=False)
 
-    def reduce(self, number: int, gradients: Tensor) -> Round[Tensor]:
-        """The round of one frame, (rows, d) to (d,). Each step reduces every frame once, in the same order everywhere.
+    def put(self, name: str, gradient: Tensor) -> None:
+        """Take this worker's gradient of one parameter, for its frame's next round."""
+        number, slot = self._slots[name]
+        self._vectors[number][0, slot.start : slot.start + slot.size] = gradient.reshape(-1)
+
+    def reduce(self, number: int) -> Round[Tensor]:
+        """The round of one frame, whose gradients were `put`: gives (d,). Each step reduces every frame once, in order.
 
         The step ends with its last frame: if all workers were finite in all frames, every state moves on, otherwise
         none does, and a frame that was not finite comes back as NaN.
         """
-        vector = gradients.to(torch.float32)
-        step = self._step
+        step, vector = self._step, self._vectors[number]
         if self.settings.momentum is not None:
-            beta, before = self.settings.momentum, self.averages.get(number)
-            average = (1 - beta) * vector if before is None else torch.lerp(vector, before, beta)
-            step.averages[number] = average
-            vector = average / (1 - beta ** (self.steps + 1))
+            self._average(vector, self.averages.get(number), self.settings.momentum)
         dense = self.steps < self.settings.warmup_steps
         outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense)
         step.outcomes[number] = outcome
         if len(step.outcomes) == len(self.frames):
             self._end(step)
         return outcome.estimate
+
+    def _average(self, g: Tensor, before: Tensor | None, beta: float) -> None:
+        """g ← β_t v + (1 − β_t) g, with β_t = β (1 − β^(t−1)) / (1 − β^t): in place, v being the average before.
+
+        That is m / (1 − β^t) of the recursion m ← β m + (1 − β) g: the first averages are no smaller than the rest.
+        """
+        if before is not None:
+            t = self.steps + 1
+            torch.lerp(g, before, beta * (1 - beta ** (t - 1)) / (1 - beta**t), out=g)
 
     def _end(self, step: _Step) -> None:
         finite = all(outcome.finite for outcome in step.outcomes.values())
@@ -140,7 +152,9 @@ class Reducer:
             if finite:
                 self.exchanges[number].commit(outcome)
         if finite:
-            self.averages |= step.averages
+            if self.settings.momentum is not None:  # the vectors sent are the averages now; the old ones are room
+                old, self.averages = self.averages, dict(enumerate(self._vectors))
+                self._vectors = [old.get(i, torch.zeros_like(v)) for i, v in self.averages.items()]
             self.steps += 1
         self.last = tally
         self.total.add(tally)
@@ -167,7 +181,7 @@ class Reducer:
         for number, (frame, state) in enumerate(zip(self.frames, frames, strict=True)):
             vectors = {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape[-1] == frame.d}
             if number in self.averages:
-                vectors["average"] = self.averages[number]
+                vectors["average"] = self.averages[number][:, : frame.d]
             for slot in frame.slots:
                 for name, vector in vectors.items():
                     parts[slot.name][name] = vector[..., slot.start : slot.start + slot.size].clone()
@@ -224,7 +238,8 @@ class Reducer:
             names = state["parameters"][frame.slots[0].name]
             joined = {n: torch.cat([state["parameters"][s.name][n] for s in frame.slots], dim=-1) for n in names}
             if "average" in joined:
-                averages[number] = joined.pop("average").to(self.group.device)
+                averages[number] = torch.zeros_like(self._vectors[number])
+                averages[number][:, : frame.d] = joined.pop("average")
             exchange.load_state_dict({**joined, **state["shards"][frame.slots[0].name]})
         self.averages, self.steps = averages, state["steps"]
         self._step = _Step(self.steps)
