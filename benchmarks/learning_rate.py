@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 
-from thinwire.demo.methods import RunningAverage
+from thinwire.baselines import RunningAverage
 from thinwire.demo.model import Gpt, next_byte_loss
 from thinwire.demo.plan import RUNS, Training
 from thinwire.demo.text import batch, held_out_batch, load_corpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thinwire.demo.methods import METHODS, Choice
+from thinwire.baselines import METHODS, Choice
 from thinwire.demo.plan import BASELINE, DEFAULT_RUNS, RUNS, Plan, Training, choose_runs
 from thinwire.demo.train import learning_rate
 

@@ -36,9 +36,10 @@ LAYERS = {
     "exchange": "keys payload compressors link presets comm rounds",
     "training": "kernels compressors link presets spec comm rounds exchange",
     "thinwire": "keys payload compressors link presets spec comm exchange training",
+    "baselines": "thinwire",
     "report": "",
     "lab": "report",
-    "demo": "thinwire lab report",
+    "demo": "thinwire baselines lab report",
     "cli": "demo lab",
     "__main__": "cli",
 }

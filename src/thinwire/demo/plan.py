@@ -18,7 +18,7 @@ BASELINE = "ddp"
 class Run:
     """One row of the comparison.
 
-    `method` names a builder in `thinwire.demo.methods`; `link` is the text of a thinwire link; with `momentum` the
+    `method` names a builder in `thinwire.baselines`; `link` is the text of a thinwire link; with `momentum` the
     worker keeps a running average of its gradients and sends that, and Adam's own β₁ is 0.
     """
 

@@ -28,7 +28,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from thinwire._check import fault, one_of
-from thinwire.demo.methods import METHODS, Choice, Prepared
+from thinwire.baselines import METHODS, Choice, Prepared
 from thinwire.demo.model import Gpt, count_parameters, next_byte_loss
 from thinwire.demo.plan import Training
 from thinwire.demo.text import Corpus, batch, held_out_batch, load_corpus

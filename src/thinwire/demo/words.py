@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from thinwire.demo.methods import POWERSGD_RANK
+from thinwire.baselines import POWERSGD_RANK
 from thinwire.demo.model import Gpt, count_parameters
 from thinwire.demo.plan import Plan
 from thinwire.demo.text import Corpus

@@ -1,4 +1,4 @@
-"""How each method prepares a model: PyTorch's own hooks, and thinwire."""
+"""What thinwire is compared with: how each method prepares a model, PyTorch's own hooks and thinwire alike."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -38,11 +39,18 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Choice:
-    """The arguments of a method; `dense_steps` is how long PowerSGD sends everything."""
+    """The arguments of a method.
+
+    `dense_steps` is how long PowerSGD sends everything, `rank` that of its matrices; `group` is whom the method talks
+    in (None: the default group), and after `timeout` seconds thinwire gives a collective up.
+    """
 
     link: str | None = None
     momentum: float | None = None
     dense_steps: int = 10
+    rank: int = POWERSGD_RANK
+    group: dist.ProcessGroup | None = None
+    timeout: float = 300.0
 
 
 class RunningAverage:
@@ -67,23 +75,23 @@ class RunningAverage:
 
 def _ddp(model: nn.Module, choice: Choice) -> Prepared:
     after = _nothing if choice.momentum is None else RunningAverage(model, choice.momentum)
-    return Prepared(DistributedDataParallel(model), after_backward=after)
+    return Prepared(DistributedDataParallel(model, process_group=choice.group), after_backward=after)
 
 
 def _fp16(model: nn.Module, choice: Choice) -> Prepared:
     _without_momentum("fp16", choice)
-    ddp = DistributedDataParallel(model)
-    ddp.register_comm_hook(None, default_hooks.fp16_compress_hook)
+    ddp = DistributedDataParallel(model, process_group=choice.group)
+    ddp.register_comm_hook(choice.group, default_hooks.fp16_compress_hook)
     return Prepared(ddp)
 
 
 def _powersgd(model: nn.Module, choice: Choice) -> Prepared:
     """One bucket: with more, the hook's callbacks issue collectives in an order that differs between ranks on Gloo."""
     _without_momentum("powersgd", choice)
-    ddp = DistributedDataParallel(model, bucket_cap_mb=ONE_BUCKET_MB)
+    ddp = DistributedDataParallel(model, process_group=choice.group, bucket_cap_mb=ONE_BUCKET_MB)
     state = powerSGD_hook.PowerSGDState(
-        process_group=None,
-        matrix_approximation_rank=POWERSGD_RANK,
+        process_group=choice.group,
+        matrix_approximation_rank=choice.rank,
         start_powerSGD_iter=max(2, choice.dense_steps),
     )
     ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
@@ -95,8 +103,8 @@ def _thinwire(model: nn.Module, choice: Choice) -> Prepared:
 
     if choice.link is None:
         raise ValueError(fault("method 'thinwire'", "a link is needed", way_out="Pass --link 'dcgd(rotated(3))'."))
-    ddp = DistributedDataParallel(model)
-    wire = thinwire.attach(ddp, choice.link, momentum=choice.momentum)
+    ddp = DistributedDataParallel(model, process_group=choice.group)
+    wire = thinwire.attach(ddp, choice.link, momentum=choice.momentum, timeout=choice.timeout)
     return Prepared(ddp, stats=lambda: wire.stats().as_dict(), close=wire.close)
 
 
