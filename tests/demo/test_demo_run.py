@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from thinwire.demo.plan import RUNS, Plan, Run, Training
-from thinwire.demo.run import command, open_hosts, run_once, write_json
-from thinwire.demo.train import sent_bytes
+from thinwire.demo.run import command, run_once, write_json
+from thinwire.lab.workers import open_hosts, sent_bytes
 from thinwire.report.metrics import Record, Results, Transport
 
 
@@ -118,7 +118,7 @@ def test_bytes_are_read_from_the_sending_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ddp", "thinwire-max"])
 def test_end_to_end_over_loopback(name: str, tmp_path: Path) -> None:
     listener = Silent()
-    with open_hosts(PLAN, loopback=True) as (hosts, transport):
+    with open_hosts(PLAN.hosts, PLAN.rate, loopback=True) as (hosts, transport):
         record = run_once(hosts, PLAN, RUNS[name], 0, listener)
     assert record.failure is None, "\n".join(record.log)
     assert transport.modelled

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from thinwire.demo.plan import BASELINE, Plan, Run
-from thinwire.lab import Lab, LabUnavailable, Loopback, parse_rate
+from thinwire.lab.workers import Hosts, open_hosts, run_workers
 from thinwire.report.metrics import Point, Record, Results, Transport
 
 TIME_LIMIT = 900.0
 """Seconds after which a run is ended and counted as failed."""
-
-GRACE = 5.0
-LOG_LINES = 40
 
 
 class Listener(Protocol):
@@ -38,50 +33,9 @@ class Listener(Protocol):
         """A run has ended, well or not."""
 
 
-class Hosts(Protocol):
-    """What the demo needs of `thinwire.lab.Lab` and `Loopback`."""
-
-    def run(
-        self,
-        command: list[str],
-        *,
-        on_line: Callable[[int, str, str], None],
-        timeout: float,
-        grace: float,
-    ) -> list[int]:
-        """Run one process per host and give the exit codes by rank."""
-
-
-@contextmanager
-def open_hosts(plan: Plan, loopback: bool = False) -> Iterator[tuple[Hosts, Transport]]:
-    """A lab of the plan's hosts and rate, or, where none can be made or with `loopback`, the same over loopback."""
-    rate = parse_rate(plan.rate)
-    why = "asked for"
-    if not loopback:
-        lab = Lab(hosts=plan.hosts, rate=plan.rate)
-        try:
-            lab.__enter__()
-        except LabUnavailable as error:
-            why = str(error)
-        else:
-            with _closing(lab):
-                yield lab, Transport(plan.hosts, rate)
-            return
-    with Loopback(hosts=plan.hosts) as hosts:
-        yield hosts, Transport(plan.hosts, rate, modelled=rate is not None, why=why)
-
-
-@contextmanager
-def _closing(lab: Lab) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        lab.__exit__(None, None, None)
-
-
 def run_demo(plan: Plan, listener: Listener, about: Mapping[str, Any], loopback: bool = False) -> Results:
     """Run every row with every seed; a run that fails is recorded with its log and the others go on."""
-    with open_hosts(plan, loopback) as (hosts, transport):
+    with open_hosts(plan.hosts, plan.rate, loopback) as (hosts, transport):
         listener.opened(transport)
         records = []
         for seed, run in plan.order():
@@ -94,18 +48,10 @@ def run_demo(plan: Plan, listener: Listener, about: Mapping[str, Any], loopback:
 def run_once(hosts: Hosts, plan: Plan, run: Run, seed: int, listener: Listener) -> Record:
     """One row with one seed on all hosts."""
     ear = _Ear(plan.hosts, listener)
-    failure, culprit = None, 0
-    try:
-        codes = hosts.run(command(plan, run, seed), on_line=ear.hear, timeout=TIME_LIMIT, grace=GRACE)
-    except TimeoutError as error:
-        failure = str(error)
-    else:
-        failed = [rank for rank, code in enumerate(codes) if code]
-        if failed:
-            culprit = ear.first_complaint(failed)
-            failure = f"rank {culprit} of {plan.hosts} ended with code {codes[culprit]}"
-        elif not ear.complete:
-            failure = "all ranks ended, but not all reported their results"
+    ended = run_workers(hosts, command(plan, run, seed), ear.hear, TIME_LIMIT)
+    failure = ended.failure
+    if failure is None and not ear.complete:
+        failure = "all ranks ended, but not all reported their results"
     return Record(
         name=run.name,
         label=run.label,
@@ -115,7 +61,7 @@ def run_once(hosts: Hosts, plan: Plan, run: Run, seed: int, listener: Listener) 
         step_seconds=tuple(ear.step_seconds),
         untimed=plan.training.untimed,
         failure=failure,
-        log=ear.log(culprit) if failure else (),
+        log=ended.log if failure else (),
         stats=ear.stats,
     )
 
@@ -132,7 +78,7 @@ def command(plan: Plan, run: Run, seed: int) -> list[str]:
 
 @dataclass
 class _Ear:
-    """What the workers of one run have said so far: events by rank, and the last lines that were no events."""
+    """What the workers of one run have reported so far."""
 
     hosts: int
     listener: Listener
@@ -140,15 +86,10 @@ class _Ear:
     step_seconds: list[float] = field(default_factory=list)
     stats: dict[str, Any] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
-    lines: dict[int, deque[str]] = field(default_factory=dict)
     seconds: float = 0.0
 
-    def hear(self, rank: int, stream: str, line: str) -> None:
-        """Take one line of one worker."""
-        event = _event(line) if stream == "stdout" else None
-        if event is None:
-            self.lines.setdefault(rank, deque(maxlen=LOG_LINES)).append(line)
-            return
+    def hear(self, rank: int, event: Mapping[str, Any]) -> None:
+        """Take one event of one worker."""
         handlers = {"step": self._step, "mark": self._mark, "done": self._done, "stats": self._stats}
         handlers.get(event["event"], _ignore)(rank, event)
 
@@ -164,20 +105,6 @@ class _Ear:
             Point(step, marks[0]["seconds"], sum(m["sent"] for m in marks.values()) / self.hosts, marks[0]["loss"])
             for step, marks in whole
         )
-
-    def first_complaint(self, failed: list[int]) -> int:
-        """The failed rank whose own error it most likely was: one that does not merely miss the others."""
-        lost = ("Connection closed by peer", "Connection reset by peer", "Timed out waiting")
-        for rank in failed:
-            text = "\n".join(self.lines.get(rank, ()))
-            if text and not any(sign in text for sign in lost):
-                return rank
-        return failed[0]
-
-    def log(self, culprit: int) -> tuple[str, ...]:
-        """The tail of every rank's lines, each with its rank; the culprit's come last, where one looks."""
-        ranks = sorted(self.lines, key=lambda rank: (rank == culprit, rank))
-        return tuple(f"[rank {rank}] {line}" for rank in ranks for line in self.lines[rank])
 
     def _step(self, rank: int, event: Mapping[str, Any]) -> None:
         self.seconds += event["seconds"]
@@ -200,17 +127,6 @@ class _Ear:
 
 def _ignore(rank: int, event: Mapping[str, Any]) -> None:
     """Events that only a reader of the log wants, such as `start`."""
-
-
-def _event(line: str) -> dict[str, Any] | None:
-    """The event on a line, None if the line is something else."""
-    if not line.startswith('{"event"'):
-        return None
-    try:
-        event: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return None
-    return event
 
 
 def write_json(results: Results, path: Path) -> None:

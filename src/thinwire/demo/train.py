@@ -12,16 +12,13 @@ barrier, is outside.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,11 +29,10 @@ from thinwire.baselines import METHODS, Choice, Prepared
 from thinwire.demo.model import Gpt, count_parameters, next_byte_loss
 from thinwire.demo.plan import Training
 from thinwire.demo.text import Corpus, batch, held_out_batch, load_corpus
+from thinwire.lab.workers import Emit, Traffic, emitter
 
 TIME_LIMIT = timedelta(seconds=60)
 """The longest that a worker waits for the others."""
-
-Emit = Callable[..., None]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choice = Choice(options.link, options.momentum, dense_steps=training.untimed)
         prepared = METHODS[options.method](model, choice)
         beta1 = training.beta1 if options.momentum is None else 0.0
-        emit = _emitter(rank)
+        emit = emitter(rank)
         emit("start", parameters=count_parameters(model), workers=workers)
         _Loop(training, corpus, prepared, options.seed, rank, workers, beta1, emit).run()
         emit("stats", stats=dict(prepared.stats()))
@@ -75,21 +71,6 @@ def learning_rate(training: Training, step: int) -> float:
     span = max(1, training.steps - training.warm_up)
     fall = 0.5 * (1 + math.cos(math.pi * (step + 1 - training.warm_up) / span))
     return training.learning_rate * (0.1 + 0.9 * fall)
-
-
-def sent_bytes(interface: str, table: Path = Path("/proc/net/dev")) -> int:
-    """Bytes that an interface of this process' own network namespace has sent since it was made.
-
-    Raises ValueError if there is no such interface.
-
-    >>> sent_bytes("lo") >= 0
-    True
-    """
-    for line in table.read_text().splitlines():
-        name, colon, counters = line.partition(":")
-        if colon and name.strip() == interface:
-            return int(counters.split()[8])
-    raise ValueError(fault("sent_bytes", f"{table} must list the interface", interface))
 
 
 class _Loop:
@@ -115,8 +96,7 @@ class _Loop:
             weight_decay=training.weight_decay,
             fused=True,
         )
-        self._interface = os.environ.get("GLOO_SOCKET_IFNAME", "lo").split(",")[0]
-        self._sharers = workers if self._interface == "lo" else 1
+        self._traffic = Traffic(workers)
         self._held_out = held_out_batch(corpus, training.held_out, training.shape.context)
         self._seconds: list[float] = []
         self._sent = 0.0
@@ -133,14 +113,14 @@ class _Loop:
     def _segment(self, start: int, end: int) -> None:
         """The timed steps between two marks; all ranks leave the barrier together."""
         dist.barrier()
-        before = sent_bytes(self._interface)
+        before = self._traffic.sent()
         for step in range(start, end):
             began = time.perf_counter()
             self._step(step)
             self._seconds.append(time.perf_counter() - began)
             if self._rank == 0:
                 self._emit("step", step=step + 1, seconds=self._seconds[-1])
-        self._sent += (sent_bytes(self._interface) - before) / self._sharers
+        self._sent += self._traffic.sent() - before
         dist.barrier()
 
     def _step(self, step: int) -> None:
@@ -165,16 +145,6 @@ class _Loop:
         parts = [tensor.tensor_split(4) for tensor in self._held_out]
         losses: list[Tensor] = [next_byte_loss(model(x), y) for x, y in zip(*parts, strict=True)]
         return float(torch.stack(losses).mean())
-
-
-def _emitter(rank: int) -> Emit:
-    """A function that writes one event as a line of JSON."""
-
-    def emit(event: str, **values: Any) -> None:
-        sys.stdout.write(json.dumps({"event": event, "rank": rank, **values}, default=str) + "\n")
-        sys.stdout.flush()
-
-    return emit
 
 
 def _parser() -> argparse.ArgumentParser:
