@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from thinwire.demo.plan import RUNS, Plan
 from thinwire.demo.text import load_corpus
-from thinwire.demo.words import about, busy, page
+from thinwire.demo.words import about, page
 from thinwire.report.metrics import Point, Record, Results, Transport
+from thinwire.report.provenance import busy
 
 POINTS = (Point(0, 0.0, 0.0, 5.5), Point(1, 0.1, 1e6, 5.0), Point(3, 0.3, 3e6, 4.0))
 TOTAL = {"steps": 4, "encode": 0.2, "wire": 0.4, "decode": 0.1}

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from thinwire._check import fault
 from thinwire.demo.plan import DEFAULT_RUNS, RUNS, Plan, Training, choose_runs
 from thinwire.demo.progress import Screen, final_table
 from thinwire.demo.run import run_demo, write_json
 from thinwire.demo.text import Corpus, load_corpus
-from thinwire.demo.words import about, busy, page
+from thinwire.demo.words import about, page
+from thinwire.lab import parse_rate
 from thinwire.report.html import render
 from thinwire.report.plots import bytes_view, draw, seconds_view
+from thinwire.report.provenance import busy
+from thinwire.report.terminal import or_exit, typed_command, writable
 from thinwire.report.verdict import verdict
 
-T = TypeVar("T")
 _ROWS = ", ".join(RUNS)
 
 
@@ -56,17 +54,19 @@ def demo(
     Example: thinwire demo --rate 50mbit --seeds 3 --runs ddp,thinwire
     """
     console = Console(highlight=False)
-    plan = _or_exit(
+    plan = or_exit(
         console,
         lambda: Plan(choose_runs(runs), hosts, _known_rate(rate), seeds, text, Training(steps=steps)),
     )
-    corpus = _or_exit(console, lambda: load_corpus(text))
+    corpus = or_exit(console, lambda: load_corpus(text))
     results_path = json or out / "results.json"
-    _or_exit(console, lambda: _prepare(out / "report.html", results_path))
+    or_exit(
+        console,
+        lambda: writable("demo", out / "report.html", results_path, way_out="Choose another --out or --json."),
+    )
 
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     _introduce(console, plan, corpus)
-    known = about(plan, corpus, command)
+    known = about(plan, corpus, typed_command())
     if warning := busy(known["load_at_start"]):
         console.print(f"[yellow]{escape(warning)}[/]\n", soft_wrap=True)
     with Screen(console, plan) as screen:
@@ -98,28 +98,5 @@ def _introduce(console: Console, plan: Plan, corpus: Corpus) -> None:
 
 
 def _known_rate(rate: str) -> str:
-    from thinwire.lab import parse_rate
-
     parse_rate(rate)
     return rate
-
-
-def _prepare(*paths: Path) -> None:
-    """Make the folders of these files, and find out now, not in some minutes, whether they can be written."""
-    for path in paths:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a"):
-                pass
-        except OSError as error:
-            rule = f"the file cannot be written: {error.strerror or error}"
-            raise ValueError(fault(f"demo: {str(path)!r}", rule, way_out="Choose another --out or --json.")) from error
-
-
-def _or_exit(console: Console, make: Callable[[], T]) -> T:
-    """What `make` gives; where the user's input is wrong, its message and exit code 2."""
-    try:
-        return make()
-    except ValueError as error:
-        console.print(f"[red]Error:[/] {escape(str(error))}")
-        raise typer.Exit(2) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -13,14 +12,13 @@ from thinwire.demo.plan import Plan
 from thinwire.demo.text import Corpus
 from thinwire.report.html import Page, flatten
 from thinwire.report.metrics import Results
+from thinwire.report.provenance import busy, load, provenance
 
 STAGES = ("encode", "wire", "decode")
 
 
 def about(plan: Plan, corpus: Corpus, command: str) -> dict[str, Any]:
     """What is needed to do the demo again: command, arguments, text, machine and versions."""
-    from thinwire.report.provenance import provenance
-
     return {
         "command": command,
         "arguments": {
@@ -31,7 +29,7 @@ def about(plan: Plan, corpus: Corpus, command: str) -> dict[str, Any]:
             "training": asdict(plan.training),
         },
         "text": {"name": corpus.name, "train_bytes": len(corpus.train), "held_out_bytes": len(corpus.held_out)},
-        "load_at_start": round(os.getloadavg()[0], 2),
+        "load_at_start": load(),
         "parameters": count_parameters(Gpt(plan.training.shape, seed=0)),
         "provenance": provenance(),
     }
@@ -48,21 +46,6 @@ def page(results: Results, plan: Plan, corpus: Corpus) -> Page:
         notes={run.name: _note(run.note, run.link) for run in plan.runs},
         facts=_facts(results, plan, corpus),
         caveats=_caveats(results, plan),
-    )
-
-
-def busy(load: float) -> str:
-    """A warning where other programs were already using the processors when the demo began, else nothing.
-
-    >>> busy(0.0)
-    ''
-    """
-    cores = len(os.sched_getaffinity(0))
-    if load <= 0.5 * cores:
-        return ""
-    return (
-        f"Other programs were busy on this machine at the start (load {load:.1f} on {cores} processors): times are too "
-        "long, most of all where much is computed."
     )
 
 

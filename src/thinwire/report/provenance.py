@@ -61,3 +61,23 @@ def provenance() -> dict[str, object]:
         "git_commit": commit,
         "git_dirty": None if changed is None else bool(changed),
     }
+
+
+def load() -> float:
+    """The machine's load, averaged over the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def busy(load: float) -> str:
+    """A warning where other programs were already using the processors at the start of a measurement, else nothing.
+
+    >>> busy(0.0)
+    ''
+    """
+    cores = len(os.sched_getaffinity(0))
+    if load <= 0.5 * cores:
+        return ""
+    return (
+        f"Other programs were busy on this machine at the start (load {load:.1f} on {cores} processors): times are too "
+        "long, most of all where much is computed."
+    )
