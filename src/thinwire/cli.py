@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from thinwire.bench.cli import bench
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
 from thinwire.version import __version__
@@ -49,6 +50,7 @@ def thinwire(
 
 app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
+app.add_typer(bench, name="bench")
 
 
 def main() -> None:

@@ -40,15 +40,16 @@ LAYERS = {
     "report": "",
     "lab": "report",
     "demo": "thinwire baselines lab report",
-    "cli": "demo lab",
+    "bench": "thinwire baselines demo lab report",
+    "cli": "bench demo lab",
     "__main__": "cli",
 }
 
 # Packages that only these modules may import, anywhere: `thinwire` itself must not need a screen.
 ONLY_IN = {
     "matplotlib": ("report",),
-    "rich": ("report", "demo", "lab.cli", "cli"),
-    "typer": ("report", "demo", "lab.cli", "cli"),
+    "rich": ("report", "demo", "bench", "lab.cli", "cli"),
+    "typer": ("report", "demo", "bench", "lab.cli", "cli"),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }
 
