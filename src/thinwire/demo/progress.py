@@ -8,14 +8,13 @@ from types import TracebackType
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.progress import TaskID
 from rich.table import Table
 
 from thinwire.demo.plan import Plan, Run
 from thinwire.report.html import bytes_text, factor_text
 from thinwire.report.metrics import Record, Results, Transport
-
-LOG_TAIL = 15
+from thinwire.report.terminal import bars, show_failure
 
 
 class Screen:
@@ -25,14 +24,7 @@ class Screen:
         self._console, self._plan = console, plan
         self._transport: Transport | None = None
         self._task: TaskID | None = None
-        self._bars = Progress(
-            TextColumn("{task.description}", style="bold"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}", style="dim"),
-            console=console,
-            transient=True,
-        )
+        self._bars = bars(console)
 
     def __enter__(self) -> Screen:
         self._bars.start()
@@ -71,16 +63,14 @@ class Screen:
         if self._task is not None:
             self._bars.remove_task(self._task)
             self._task = None
-        name = escape(_name(record.label, record.seed, self._plan))
         if record.failure is None and self._transport is not None:
             last = record.points[-1]
             time = self._transport.seconds(last.seconds, last.sent)
             said = f"loss {last.loss:.3f}  {time:6.1f} {self._transport.unit}  {bytes_text(last.sent)} sent"
+            name = escape(_name(record.label, record.seed, self._plan))
             self._console.print(f"[green]✓[/] {name:<30} {said}", highlight=False)
             return
-        self._console.print(f"[red]✗ {name}: {escape(record.failure or '')}[/]", highlight=False)
-        for line in record.log[-LOG_TAIL:]:
-            self._console.print(f"    {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        show_failure(self._console, f"{_name(record.label, record.seed, self._plan)}: {record.failure}", record.log)
 
 
 def final_table(results: Results, names: Sequence[str]) -> Table:
