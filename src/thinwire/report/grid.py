@@ -38,12 +38,13 @@ class Grid:
 
     def print(self, console: Console) -> None:
         """Onto a rich console, with title and notes."""
+        console.print(f"\n[bold]{escape(self.title)}[/]", soft_wrap=True)
         console.print(self._table())
         for note in self.notes:
             console.print(f"  {note}", style="dim", markup=False, soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table(box=SIMPLE_HEAD, header_style="bold", title=escape(self.title), title_justify="left")
+        table = Table(box=SIMPLE_HEAD, header_style="bold")
         for number, head in enumerate(self.heads):
             table.add_column(escape(head), justify="right" if number else "left", overflow="fold")
         for row in self.rows:
