@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ FLAGS = [
     *("-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     *("-fno-exceptions", "-fno-rtti", "-fPIC", "-fvisibility=hidden", "-w"),
 ]
+THREADS = ["-fopenmp"]
 MAKES: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     MAKES = {
@@ -52,19 +54,28 @@ def digest(sources: Path) -> str:
 
 
 def build(command: list[str], sources: Path, to: Path) -> None:
-    """One object for each instruction set, and the library of them all, put in place only when it is whole."""
-    base = [*command, *FLAGS]
+    """The library, with threads where the compiler has OpenMP, put in place only when it is whole."""
     with tempfile.TemporaryDirectory(dir=to.parent, prefix=".making-") as folder:
-        entry = [f'-DTHINWIRE_SOURCES="{digest(sources)}"', str(sources / "entry.cpp"), "-o", f"{folder}/entry.o"]
-        jobs = [[*base, "-c", *entry]]
-        for name, options in MAKES.items():
-            output = ["-o", f"{folder}/{name}.o"]
-            jobs.append([*base, *options, f"-DTHINWIRE_MAKE=thinwire_{name}", "-c", str(sources / "make.cpp"), *output])
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(_run, jobs))
-        objects = [f"{folder}/{name}.o" for name in ("entry", *MAKES)]
-        _run([*command, "-shared", *objects, "-o", f"{folder}/{LIBRARY}"])
+        try:
+            _link([*command, *THREADS], sources, Path(folder))
+        except RuntimeError:
+            _link(command, sources, Path(folder))
         os.replace(f"{folder}/{LIBRARY}", to)
+
+
+def _link(command: list[str], sources: Path, folder: Path) -> None:
+    """Every source but entry.cpp is compiled once for each instruction set, which BUILT puts into its names."""
+    jobs = {"entry": [str(sources / "entry.cpp"), f'-DTHINWIRE_SOURCES="{digest(sources)}"']}
+    for (name, options), path in product(MAKES.items(), sorted(sources.glob("*.cpp"))):
+        if path.name != "entry.cpp":
+            jobs[f"{path.stem}-{name}"] = [str(path), f"-DTHINWIRE_ISA={name}", *options]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiled = (
+            pool.submit(_run, [*command, *FLAGS, "-c", *job, "-o", f"{folder / name}.o"]) for name, job in jobs.items()
+        )
+        for done in list(compiled):
+            done.result()
+    _run([*command, "-shared", *(f"{folder / name}.o" for name in jobs), "-o", str(folder / LIBRARY)])
 
 
 def _run(command: list[str]) -> None:

@@ -5,6 +5,7 @@
 `smallest_draws`, `ranked_draws` and `largest_elements` select coordinates.
 """
 
+from thinwire.kernels.cpu import single_thread
 from thinwire.kernels.dispatch import decode, decode_mean, encode, encode_difference
 from thinwire.kernels.format import Blocks, Format, Kind
 from thinwire.kernels.reference import (
@@ -25,5 +26,6 @@ __all__ = [
     "largest_elements",
     "nonfinite",
     "ranked_draws",
+    "single_thread",
     "smallest_draws",
 ]

@@ -52,11 +52,15 @@ def _chunks(fmt: Format, rows: int, blocks: Blocks, stream: Tensor) -> Iterator[
         yield part, draws.part(part), real[part]
 
 
-def encode(fmt: Format, x: Tensor, stream: Tensor) -> Tensor:
-    """(rows, d) float32 -> (rows, fmt.nbytes(d)) uint8: scales, codes, flag; zeros but for the flag if it is set."""
+def encode(fmt: Format, x: Tensor, stream: Tensor, out: Tensor | None = None) -> Tensor:
+    """(rows, d) float32 -> (rows, fmt.nbytes(d)) uint8: scales, codes, flag; zeros but for the flag if it is set.
+
+    float64 is rounded to float32. `out`, if it is given, takes the bytes and is the result.
+    """
     rows, d = x.shape
     blocks = fmt.blocks(d)
-    data = torch.empty(rows, fmt.nbytes(d), dtype=torch.uint8, device=x.device)
+    x = x.to(torch.float32)
+    data = torch.empty(rows, fmt.nbytes(d), dtype=torch.uint8, device=x.device) if out is None else out
     bad = nonfinite(x)
     if d:
         if blocks.padding:
@@ -81,35 +85,42 @@ def encode(fmt: Format, x: Tensor, stream: Tensor) -> Tensor:
     return data
 
 
-def decode(fmt: Format, data: Tensor, d: int, stream: Tensor) -> Tensor:
-    """The (rows, d) float32 that `encode` meant."""
+def decode(fmt: Format, data: Tensor, d: int, stream: Tensor, out: Tensor | None = None) -> Tensor:
+    """The (rows, d) float32 that `encode` meant, in `out` if it is given."""
     rows = len(data)
     blocks = fmt.blocks(d)
     if not d:
-        return torch.zeros(rows, 0, dtype=torch.float32, device=data.device)
+        return torch.zeros(rows, 0, dtype=torch.float32, device=data.device) if out is None else out
     split = 4 * blocks.count * fmt.scaled
     # a copy, since the memory of bytes from elsewhere need not be aligned
     head = data[:, :split].clone(memory_format=torch.contiguous_format).view(torch.float32) if fmt.scaled else None
     body = data[:, split:-1].reshape(rows * blocks.count, fmt.body(blocks.size))
-    out = torch.empty(rows * blocks.count, blocks.size, dtype=torch.float32, device=data.device)
+    said = torch.empty(rows * blocks.count, blocks.size, dtype=torch.float32, device=data.device)
     coder = CODERS[fmt.kind][1]
     for part, draws, _ in _chunks(fmt, rows, blocks, stream):
         piece = body[part].t().contiguous()
         code = pack.unpack(piece, blocks.size, fmt.bits) if fmt.bits else pack.unpack_trits(piece, blocks.size)
-        out[part] = coder(fmt, None if head is None else head.view(-1)[part], code, draws).t()
-    return out.view(rows, blocks.count * blocks.size)[:, :d]
+        said[part] = coder(fmt, None if head is None else head.view(-1)[part], code, draws).t()
+    said = said.view(rows, blocks.count * blocks.size)[:, :d]
+    return said if out is None else out.copy_(said)
 
 
 def encode_difference(
-    fmt: Format, x: Tensor, shift: Tensor, lam: float, stream: Tensor, after: Tensor | None = None
+    fmt: Format,
+    x: Tensor,
+    shift: Tensor,
+    lam: float,
+    stream: Tensor,
+    after: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(`encode` of x − shift, shift + lam · what that says): a sender's step of the recursion.
 
     x and shift are float32 or float64, (rows, d); the difference is taken in their precision, then rounded to float32,
-    and lam · said is rounded before it is added. The second result is written to `after` where it is given, which may
-    be x, not shift. Of a row whose flag is set it is unspecified.
+    and lam · said is rounded before it is added. The bytes are written to `out`, the second result to `after`, where
+    they are given; `after` may be x, not shift. Of a row whose flag is set it is unspecified.
     """
-    data = encode(fmt, (x - shift).to(torch.float32), stream)
+    data = encode(fmt, x - shift, stream, out)
     said = decode(fmt, data, x.shape[1], stream).to(shift.dtype)
     moved = shift + said.mul_(lam)
     return data, moved if after is None else after.copy_(moved)
@@ -125,18 +136,22 @@ def decode_mean(
     base: Tensor | None = None,
     nu: float = 1.0,
     lam: float = 0.0,
+    out: Tensor | None = None,
+    after: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """The mean over `workers` of what (workers · groups) rows say, row w · groups + g being worker w's for group g.
 
     Sums are taken in rank order in `dtype` (`rank_sum`) and divided by `workers`. Gives (groups, d), base + nu · mean
     (nu · mean without a base), and base + lam · mean (None without): a receiver's step of the recursion. Products are
-    rounded before they are added. Flags are not looked at.
+    rounded before they are added. Flags are not looked at. The results are written to `out` and `after` where they are
+    given; one of them may be base, and they must not be each other.
     """
     said = decode(fmt, data, d, stream).to(dtype)
     mean = rank_sum(said.view(workers, -1, d)) / workers
     if base is None:
-        return mean * nu, None
-    return base + mean * nu, base + mean * lam
+        return torch.mul(mean, nu, out=out), None
+    moved = base + mean * lam
+    return torch.add(base, mean * nu, out=out), moved if after is None else after.copy_(moved)
 
 
 def smallest_draws(stream: Tensor, count: int, of: int) -> Tensor:

@@ -5,7 +5,8 @@
 
 namespace {
 
-const Make* make(int32_t level) {
+// Whether this processor runs the build: 0 baseline, 1 x86-64-v3 (AVX2), 2 x86-64-v4 (AVX-512).
+bool runs(int32_t level) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
@@ -13,32 +14,27 @@ const Make* make(int32_t level) {
     const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                     __builtin_cpu_supports("avx512vl");
-    if (level == 1 && v3) return &thinwire_v3;
-    if (level == 2 && v4) return &thinwire_v4;
+    if (level == 1) return v3;
+    if (level == 2) return v4;
 #endif
-    return level == 0 ? &thinwire_baseline : nullptr;
+    return level == 0;
 }
 
 }  // namespace
 
-EXPORT int32_t thinwire_abi() { return 1; }
+// f(call) of the build for that level.
+#if defined(__x86_64__)
+#define CHOSEN(f, level, call)                                                                             \
+    (!runs(level) ? REFUSED : level == 2 ? f##_v4(call) : level == 1 ? f##_v3(call) : f##_baseline(call))
+#else
+#define CHOSEN(f, level, call) (!runs(level) ? REFUSED : f##_baseline(call))
+#endif
+
+EXPORT int32_t thinwire_abi() { return 2; }
 EXPORT const char* thinwire_sources() { return THINWIRE_SOURCES; }
 
-// The best level for this processor; all below it run too. 0: baseline, 1: x86-64-v3 (AVX2), 2: x86-64-v4 (AVX-512).
-EXPORT int32_t thinwire_level() {
-    int32_t level = 2;
-    while (!make(level)) level--;
-    return level;
-}
+// The best level for this processor; all below it run too.
+EXPORT int32_t thinwire_level() { return runs(2) ? 2 : runs(1) ? 1 : 0; }
 
-EXPORT int32_t thinwire_encode(int32_t level, const Format* f, int64_t rows, const float* x, int64_t x_stride,
-                               const int64_t* stream, uint8_t* data, int64_t data_stride) {
-    const Make* m = make(level);
-    return m ? m->encode(f, rows, x, x_stride, stream, data, data_stride) : REFUSED;
-}
-
-EXPORT int32_t thinwire_decode(int32_t level, const Format* f, int64_t rows, const uint8_t* data, int64_t data_stride,
-                               const int64_t* stream, float* out, int64_t out_stride) {
-    const Make* m = make(level);
-    return m ? m->decode(f, rows, data, data_stride, stream, out, out_stride) : REFUSED;
-}
+EXPORT int32_t thinwire_encode(int32_t level, const Sending* call) { return CHOSEN(thinwire_encode, level, *call); }
+EXPORT int32_t thinwire_decode(int32_t level, const Receiving* call) { return CHOSEN(thinwire_decode, level, *call); }

@@ -1,11 +1,8 @@
 // Rotated codes: two rounds of random signs and a Hadamard transform, then the centroids of a Gaussian.
 #pragma once
 
-#include <cmath>
-
-#include "format.h"
+#include "codes.h"
 #include "hadamard.h"
-#include "philox.h"
 
 namespace {
 
@@ -20,7 +17,7 @@ constexpr double CENTROIDS[4][8] = {
 // The two sets of random signs of a block: of a set's n words, element e has bit e / n of word e mod n.
 class Signs {
   public:
-    // room: size / 8 + 2 L words
+    // room: size / 8 + 3 L words
     Signs(int64_t size, uint32_t* room) : n_(size / 32), period_(n_ < L ? L : n_), each_(period_ / n_) {
         shift_ = __builtin_ctzll((unsigned long long)period_);
         words_[0] = room, words_[1] = room + period_, drawn_ = room + 2 * period_;
@@ -51,7 +48,7 @@ class Signs {
 
 // The code of 8 vectors, bit 0 … BITS − 2 the centroid and the top bit the sign, into planes: byte i of a section of
 // fields has the elements i, i + B/P, i + 2 B/P, … at P fields a byte.
-template <int BITS> INLINE void write_codes(const vi* code, int64_t eighth, int64_t e, uint8_t* body) {
+template <int BITS> INLINE void write_planes(const vi* code, int64_t eighth, int64_t e, uint8_t* body) {
     if constexpr (BITS == 4) {
         for (int p = 0; p < 4; p++) store(body + p * eighth + e, narrow(code[p] | code[p + 4] << 4));
         return;
@@ -71,7 +68,7 @@ template <int BITS> INLINE void write_codes(const vi* code, int64_t eighth, int6
 }
 
 // The codes from e on, of a block of 2^log elements.
-template <int BITS> INLINE vi read_codes(const uint8_t* body, int log, int64_t e) {
+template <int BITS> INLINE vi read_planes(const uint8_t* body, int log, int64_t e) {
     auto field = [&](const uint8_t* section, int width) __attribute__((always_inline)) {
         const int planes = width == 1 ? 3 : width == 2 ? 2 : 1;  // as a power of two
         const int64_t within_plane = e & ((int64_t(1) << (log - planes)) - 1);
@@ -82,16 +79,15 @@ template <int BITS> INLINE vi read_codes(const uint8_t* body, int log, int64_t e
 }
 
 template <int BITS, bool LEAST_ERROR>
-float encode_rotated(const Format& f, const float* x, int64_t, Stream stream, int64_t block, float* room,
-                     uint8_t* body) {
+float encode_rotated(const Format& f, const Block& b, const Work& work, uint8_t* body) {
     constexpr int HALF = 1 << (BITS - 1);
     const int64_t size = f.size, eighth = size / 8;
-    float *v = room, *sums = v + size, *squares = sums + eighth;
-    Signs signs(size, (uint32_t*)(squares + eighth));
-    signs.draw(stream, block);
+    const float* x = b.values;
+    float *v = work.sums, *sums = v + size, *squares = sums + eighth;
+    Signs signs(size, work.words);
+    signs.draw(b.stream, b.number);
 
-    const uint32_t peak = largest(x, size);
-    const Powers power = powers(peak);
+    const Powers power = powers(b.peak);
     for (int64_t e = 0; e < eighth; e += L) {
         vf s[8];
 #pragma GCC unroll 8
@@ -136,7 +132,7 @@ float encode_rotated(const Format& f, const float* x, int64_t, Stream stream, in
             dot[p] = magnitude * c;
             if (LEAST_ERROR) norm[p] = c * c;
         }
-        write_codes<BITS>(code, eighth, e, body);
+        write_planes<BITS>(code, eighth, e, body);
         store(sums + e, ((dot[0] + dot[4]) + (dot[2] + dot[6])) + ((dot[1] + dot[5]) + (dot[3] + dot[7])));
         if (LEAST_ERROR)
             store(squares + e,
@@ -144,23 +140,23 @@ float encode_rotated(const Format& f, const float* x, int64_t, Stream stream, in
     });
     const float inner = halve(sums, eighth);
     const float scale = LEAST_ERROR ? inner / halve(squares, eighth) : square / inner;
-    return peak >= SMALLEST ? scale * power.up : 0.0f;
+    return b.peak >= SMALLEST ? scale * power.up : 0.0f;
 }
 
+// By the signs that `work` holds.
 template <int BITS>
-void decode_rotated(const Format& f, float scale, const uint8_t* body, Stream stream, int64_t block, float* v,
-                    float* out) {
+void unrotate(const Format& f, float scale, const uint8_t* body, const Work& work, float* to) {
     constexpr int HALF = 1 << (BITS - 1);
     const int64_t size = f.size, eighth = size / 8;
-    Signs signs(size, (uint32_t*)(v + size));
-    signs.draw(stream, block);
+    float* v = work.sums;
+    const Signs signs(size, work.words);
     float level[8] = {};
     for (int k = 0; k < HALF; k++) level[k] = (float)CENTROIDS[BITS - 1][k];
     const Table table(level);
     const int log = __builtin_ctzll((unsigned long long)size);
 
     first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) {
-        vi code = read_codes<BITS>(body, log, e);
+        vi code = read_planes<BITS>(body, log, e);
         vf c = BITS == 1 ? all(level[0])
              : BITS == 2 ? choose((code & 1) != 0, all(level[1]), all(level[0]))
                          : table[code & (HALF - 1)];
@@ -177,7 +173,7 @@ void decode_rotated(const Format& f, float scale, const uint8_t* body, Stream st
     last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
 #pragma GCC unroll 8
         for (int p = 0; p < 8; p++)
-            store(out + e + p * eighth, signs.flip<0>(r[p], e + p * eighth) * factor);
+            store(to + e + p * eighth, signs.flip<0>(r[p], e + p * eighth) * factor);
     });
 }
 

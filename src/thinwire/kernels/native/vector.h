@@ -145,6 +145,11 @@ INLINE uint32_t largest(const float* x, int64_t n) {
     return peak;
 }
 
+// Asks for memory that will be read soon, so that it comes while there is something else to do.
+INLINE void prefetch(const void* from, int64_t bytes) {
+    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char*)from + i);
+}
+
 // Powers of two with down · up = 1, such that down times the block is below 4 in magnitude.
 struct Powers {
     float down, up;
