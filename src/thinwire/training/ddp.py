@@ -18,25 +18,15 @@ from thinwire.compressors import Rotated
 from thinwire.link import Link
 from thinwire.presets import dcgd, diana
 from thinwire.spec import parse_link
+from thinwire.training.choice import choose
 from thinwire.training.engine import Engine
 from thinwire.training.frames import Frame
+from thinwire.training.plain import PlainWire
 from thinwire.training.reducer import Reducer, Settings
 from thinwire.training.stats import Stats
+from thinwire.version import __version__
 
 AUTO = "auto"
-
-
-def chosen(link: Link | str, momentum: float | None) -> Link:
-    """The link meant: itself, what a spec says, or for "auto" the default that the measurements in the README support.
-
-    Without local momentum dcgd(Rotated(bits=3)): differences of raw minibatch gradients are no smaller than the
-    gradients, so a shift gains nothing. With it diana(Rotated(bits=1)): running averages change slowly.
-    """
-    if isinstance(link, Link):
-        return link
-    if link != AUTO:
-        return parse_link(link)
-    return dcgd(Rotated(bits=3)) if momentum is None else diana(Rotated(bits=1))
 
 
 def attach(
@@ -50,7 +40,7 @@ def attach(
     strict: bool = False,
     seed: int = 0,
     timeout: float = 300.0,
-) -> Wire:
+) -> Wire | PlainWire:
     """Send a DDP model's gradients by a link. The one line that a training script needs.
 
     Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays:
@@ -59,7 +49,9 @@ def attach(
 
     Args:
         model: the wrapped model; it can have no other communication hook.
-        link: a link, its text, or "auto".
+        link: a link, its text, or "auto": with momentum diana(Rotated(bits=1)); without, whichever is fastest here of
+            dcgd(Rotated(bits=3)) and DDP's own all-reduce in 32 or 16 bits. That is found by trials of a second or two,
+            the same on all workers, and stands in the notes of `stats()`.
         momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
             whose differences are small. Switch the optimiser's own off: Adam's β₁ = 0, SGD's momentum = 0.
         down: what travels back in the sharded route; the link itself by default, where it can.
@@ -89,8 +81,18 @@ def attach(
     if not isinstance(model, DistributedDataParallel):
         way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
         raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
+    up, answers = (own_group(model.process_group, timeout) for _ in range(2))
+    group = ProcessGroup(up, answers=answers, timeout=timeout)
+    notes = []
+    if link == AUTO and momentum is None and down is None and route is None:
+        values = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        group.agree({"thinwire": __version__, "workers": group.size, "link": AUTO, "values": values})
+        choice = choose(group, up, values)
+        if isinstance(choice.what, torch.dtype):
+            return PlainWire(model, choice.what, choice.reason)
+        notes.append(choice.reason)
     settings = Settings(
-        link=chosen(link, momentum),
+        link=_meant(link, momentum),
         down=parse_link(down) if isinstance(down, str) else down,
         route=route,
         momentum=momentum,
@@ -98,11 +100,24 @@ def attach(
         strict=strict,
         seed=seed,
     )
-    up, answers = (own_group(model.process_group, timeout) for _ in range(2))
-    group = ProcessGroup(up, answers=answers, timeout=timeout)
-    wire = Wire(model, Reducer(model.module.named_parameters(), settings, group))
+    reducer = Reducer(model.module.named_parameters(), settings, group)
+    reducer.notes += notes
+    wire = Wire(model, reducer)
     model.register_comm_hook(wire, _hook)
     return wire
+
+
+def _meant(link: Link | str, momentum: float | None) -> Link:
+    """The link itself, what a spec says, or for "auto" what the measurements in the README support.
+
+    Without local momentum dcgd(Rotated(bits=3)): differences of raw minibatch gradients are no smaller than the
+    gradients, so a shift gains nothing. With it diana(Rotated(bits=1)): running averages change slowly.
+    """
+    if isinstance(link, Link):
+        return link
+    if link != AUTO:
+        return parse_link(link)
+    return dcgd(Rotated(bits=3)) if momentum is None else diana(Rotated(bits=1))
 
 
 class Wire:

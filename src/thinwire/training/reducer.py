@@ -221,6 +221,9 @@ class Reducer:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         where = "load_state_dict"
+        if state.get("plain"):
+            way_out = "Start afresh with what the link remembers, or attach with auto."
+            raise ValueError(fault(where, "the state is that of a plain all-reduce, without the link's", None, way_out))
         for name, here in (
             ("version", 1),
             ("world", self.group.size),
