@@ -77,7 +77,4 @@ template <class What> void shared(int32_t threads, int64_t total, What what) {
 #endif
 }
 
-// What is left of a row from a block on.
-inline int64_t left_of(const Format& f, int64_t number) { return f.d - number * f.size; }
-
 }  // namespace

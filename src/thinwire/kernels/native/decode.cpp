@@ -5,18 +5,18 @@ namespace {
 
 constexpr int64_t LANES = 64;  // of sums in rank order: lane l adds the workers l, l + 64, …, then they are added
 
-template <class T> void add(const T* __restrict part, int64_t real, T* __restrict total) {
+template <class T> void add_all(const T* __restrict part, int64_t real, T* __restrict total) {
     for (int64_t e = 0; e < real; e++) total[e] += part[e];
 }
 
-// A block of one payload, into `to` or added to what is there.
+// A block of the payloads of a group.
 template <class T> struct Reader {
     const Receiving& r;
-    Decode decode;
     const Room& room;
-    int64_t group, number, real;
+    Decode set, add;
+    int64_t group, number;
 
-    void said(int64_t worker, float* to) const {
+    void said(Decode decode, int64_t worker, float* to) const {
         const Format& f = *r.format;
         const int64_t row = worker * r.groups + group;
         const uint8_t* data = r.data + row * r.data_stride;
@@ -26,10 +26,15 @@ template <class T> struct Reader {
         decode(f, scale, body, stream_of(r.stream + 4 * row), number, room.work, to);
     }
 
-    void put(int64_t worker, bool adds, T* __restrict to) const {
+    // what a worker says, or that added to what is there
+    void put(int64_t worker, bool adds, float* to) const { said(adds ? add : set, worker, to); }
+    void put(int64_t worker, bool adds, double* __restrict to) const {
         const float* __restrict part = room.block;
-        said(worker, room.block);
-        for (int64_t e = 0; e < real; e++) to[e] = adds ? to[e] + (T)part[e] : (T)part[e];
+        said(set, worker, room.block);
+        if (adds)
+            for (int64_t e = 0; e < r.format->size; e++) to[e] += part[e];
+        else
+            for (int64_t e = 0; e < r.format->size; e++) to[e] = part[e];
     }
 };
 
@@ -47,17 +52,16 @@ template <class T> void finish(const Receiving& r, const T* total, const T* base
     }
 }
 
-template <class T> void decode_block(const Receiving& r, Decode decode, int64_t group, int64_t number, const Room& room) {
+template <class T>
+void decode_block(const Receiving& r, Decode set, Decode add, int64_t group, int64_t number, const Room& room) {
     const Format& f = *r.format;
-    const int64_t left = left_of(f, number), real = left < f.size ? left : f.size, at = number * f.size;
+    const int64_t at = number * f.size, left = f.d - at, real = left < f.size ? left : f.size;
     const T* base = r.base ? (const T*)r.base + group * r.base_stride + at : nullptr;
     T* out = (T*)r.out + group * r.out_stride + at;
     T* after = r.after ? (T*)r.after + group * r.after_stride + at : nullptr;
-    if (base && left > f.size)
-        prefetch(base + f.size, (left - f.size < f.size ? left - f.size : f.size) * (int64_t)sizeof(T));
-    const Reader<T> reader = {r, decode, room, group, number, real};
+    const Reader<T> reader = {r, room, set, add, group, number};
     if (sizeof(T) == 4 && r.workers == 1 && !base && r.nu == 1 && real == f.size && f.size % L == 0)
-        return reader.said(0, (float*)out);
+        return reader.said(set, 0, (float*)out);
     T *total = (T*)room.total, *lane = (T*)room.lane;
     for (int64_t l = 0; l < LANES && l < r.workers; l++) {
         if (l + LANES >= r.workers) {
@@ -66,7 +70,7 @@ template <class T> void decode_block(const Receiving& r, Decode decode, int64_t 
         }
         T* to = l ? lane : total;
         for (int64_t worker = l; worker < r.workers; worker += LANES) reader.put(worker, worker > l, to);
-        if (l) add(lane, real, total);
+        if (l) add_all(lane, real, total);
     }
     finish(r, total, base, real, out, after);
 }
@@ -78,11 +82,11 @@ int32_t BUILT(decode)(const Receiving& r) {
     if (!sound(f) || r.workers < 1) return REFUSED;
     const Rooms rooms(f, r.threads);
     if (rooms.none()) return NO_MEMORY;
-    const Decode decode = decoder_of(f);
+    const Decode set = decoder_of<false>(f), add = decoder_of<true>(f);
     const auto block = r.wide ? decode_block<double> : decode_block<float>;
     shared(r.threads, r.groups * f.count, [&](int32_t thread, int64_t first, int64_t last) {
         const Room room = rooms.of(thread);
-        for (int64_t at = first; at < last; at++) block(r, decode, at / f.count, at % f.count, room);
+        for (int64_t at = first; at < last; at++) block(r, set, add, at / f.count, at % f.count, room);
     });
     return 0;
 }

@@ -5,49 +5,54 @@ namespace {
 
 bool finite(float v) { return (bits<uint32_t>(v) & ~TOP) < INFINITE; }
 
-// x, or x − shift, as float32 with the bits of the largest magnitude; zeros up to `size`.
+// x, or x − shift, as float32; zeros behind it, for `size` elements and whole vectors.
 template <class T>
-uint32_t take(const T* __restrict x, const T* __restrict shift, int64_t real, int64_t size, float* __restrict to) {
+void take(const T* __restrict x, const T* __restrict shift, int64_t real, int64_t size, float* __restrict to) {
     if (shift)
         for (int64_t e = 0; e < real; e++) to[e] = (float)(x[e] - shift[e]);
     else
         for (int64_t e = 0; e < real; e++) to[e] = (float)x[e];
-    for (int64_t e = real; e < size; e++) to[e] = 0;
-    return largest(to, size);
+    std::memset(to + real, 0, sizeof(float) * (size_t)(size - real + L));
 }
 
-template <class T> void move(const T* __restrict shift, const float* __restrict said, T lam, int64_t real, T* __restrict after) {
+template <class T>
+void move(const T* __restrict shift, const float* __restrict said, T lam, int64_t real, T* __restrict after) {
     for (int64_t e = 0; e < real; e++) after[e] = shift[e] + lam * (T)said[e];
 }
 
 // false if the row is to be zeros: it holds, or leads to, what is not finite
-template <class T> bool encode_block(const Sending& s, const Encoder& encoder, int64_t row, int64_t number, const Room& room) {
+template <class T>
+bool encode_block(const Sending& s, const Encoder& encoder, int64_t row, int64_t number, const Room& room) {
     const Format& f = *s.format;
-    const int64_t left = left_of(f, number), real = left < f.size ? left : f.size;
-    const T* x = (const T*)s.x + row * s.x_stride + number * f.size;
-    const T* shift = s.shift ? (const T*)s.shift + row * s.shift_stride + number * f.size : nullptr;
-    if (left > f.size) {
-        const int64_t next = left - f.size < f.size ? left - f.size : f.size;
-        prefetch(x + f.size, next * (int64_t)sizeof(T));
-        if (shift) prefetch(shift + f.size, next * (int64_t)sizeof(T));
-    }
-    Block b = {room.block, real, 0, stream_of(s.stream + 4 * row), number};
-    if (sizeof(T) == 4 && !shift && left >= f.size + BEYOND) {
-        b.values = (const float*)x;
-        b.peak = largest(b.values, f.size);
-    } else {
-        b.peak = take(x, shift, real, f.size, room.block);
-    }
-    if (b.peak >= INFINITE) return false;
+    const int64_t start = number * f.size, left = f.d - start, real = left < f.size ? left : f.size;
+    const Stream stream = stream_of(s.stream + 4 * row);
+    const T* x = (const T*)s.x + row * s.x_stride + start;
+    const T* shift = s.shift ? (const T*)s.shift + row * s.shift_stride + start : nullptr;
+    T* after = s.after ? (T*)s.after + row * s.after_stride + start : nullptr;
     uint8_t* data = s.data + row * s.data_stride;
     uint8_t* body = data + 4 * f.count * f.scaled() + number * f.body;
-    const float scale = encoder.encode(f, b, room.work, body);
-    if (!finite(scale)) return false;
-    if (f.scaled()) std::memcpy(data + 4 * number, &scale, sizeof scale);
-    if (s.after) {
-        encoder.say(f, scale, body, room.work, room.block);
-        move(shift, room.block, (T)s.lam, real, (T*)s.after + row * s.after_stride + number * f.size);
+    float scale;
+    if (sizeof(T) == 4 && encoder.whole && real == f.size) {
+        const Place place = {(const float*)x, (const float*)shift, (float*)after, (float)s.lam, stream, number};
+        scale = encoder.whole(f, place, room.work, body);
+        if (!finite(scale)) return false;
+    } else {
+        Ahead ahead(x + real, shift ? shift + real : nullptr, after && (const T*)after != x ? after + real : nullptr);
+        Block b = {room.block, real, 0, stream, number, ahead};
+        if (sizeof(T) == 4 && !shift && f.size % L == 0 && left >= f.size + BEYOND)
+            b.values = (const float*)x;
+        else
+            take(x, shift, real, f.size, room.block);
+        b.peak = largest(f.size, [&](int64_t e) __attribute__((always_inline)) { return load<vf>(b.values + e); });
+        if (b.peak >= INFINITE) return false;
+        scale = encoder.encode(f, b, room.work, body);
+        if (!finite(scale)) return false;
+        if (after) {
+            encoder.say(f, scale, body, room.work, room.block);
+            move(shift, room.block, (T)s.lam, real, after);
+        }
     }
+    if (f.scaled()) std::memcpy(data + 4 * number, &scale, sizeof scale);
     return true;
 }
 

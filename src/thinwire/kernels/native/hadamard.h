@@ -5,9 +5,16 @@
 
 namespace {
 
-// (a, b) -> (a + b, a − b) over lanes that are S apart; a − b is a + (−b).
+// (a, b) -> (a + b, a − b) over lanes that are S apart. a − b is a + (−1) b, and the product is exact, so that a fused
+// multiply-add rounds as the difference does.
 template <int S> INLINE vf within(vf v) {
-    return swapped<S>(v) + (vf)((vu)v ^ upper<S>());
+#if defined(__AVX512F__)
+    return (vf)_mm512_fmadd_ps((__m512)v, (__m512)signs<S>(), (__m512)swapped<S>(v));
+#elif defined(__AVX2__)
+    return (vf)_mm256_fmadd_ps((__m256)v, (__m256)signs<S>(), (__m256)swapped<S>(v));
+#else
+    return swapped<S>(v) + v * signs<S>();
+#endif
 }
 INLINE vf within(vf v) {
     v = within<1>(v);

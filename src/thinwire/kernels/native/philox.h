@@ -8,8 +8,8 @@ namespace {
 constexpr int Q = L / 2;  // 64-bit lanes
 constexpr uint32_t M0 = 0xD2511F53u, M1 = 0xCD9E8D57u, WEYL0 = 0x9E3779B9u, WEYL1 = 0xBB67AE85u;
 
-// The low halves of the lanes, multiplied to 64 bits. The only intrinsics of these sources: neither GCC nor its
-// vectoriser finds this instruction, and without it the draws take three times as long.
+// The low halves of the lanes, multiplied to 64 bits. Neither GCC nor its vectoriser finds this instruction, and
+// without it the draws take three times as long.
 INLINE vq multiply(vq a, uint32_t b) {
     vq factor = vq{} + (uint64_t)b;
 #if defined(__AVX512F__)
@@ -34,56 +34,67 @@ INLINE Stream stream_of(const int64_t* s) {
     return {(uint32_t)s[0], (uint32_t)s[1], (uint32_t)s[2], (uint32_t)s[3]};
 }
 
-// The words of the counters (t, block, s2, s3), t = 0 … count − 1: word w of counter t goes to to[w · count + t].
-// Up to L words more are written behind them.
+// The words of the counters (t, block, s2, s3), L at a time, from t = start on, up or down.
 //
 // A counter's words are in the low halves of 64-bit lanes, whose high halves hold leftovers. Two vectors go together,
-// of the even and the odd counters. The last counters come first, so that what is written too far is written over.
-__attribute__((noinline)) void draw(Stream s, int64_t block, int64_t count, uint32_t* to) {
-    // of the first two rounds what all counters have in common
-    const uint64_t first = (uint64_t)s.s2 * M1;
-    const uint64_t second = (uint64_t)((uint32_t)(first >> 32) ^ (uint32_t)block ^ s.k0) * M0;
-    const uint64_t mask2 = s.s3 ^ s.k1, mask0 = (uint32_t)first ^ (s.k0 + WEYL0);
-    const uint64_t mask2b = (second >> 32) ^ (s.k1 + WEYL1), mask2c = (uint32_t)second ^ (s.k1 + 2 * WEYL1);
-    uint64_t keys[8][2];
-    for (uint32_t r = 0; r < 8; r++) keys[r][0] = s.k0 + (r + 2) * WEYL0, keys[r][1] = s.k1 + (r + 2) * WEYL1;
-
-    int64_t start = (count - 1) / L * L;
-    vq product[2];  // of the counters with M0
-    for (int h = 0; h < 2; h++) {
-        uint64_t t[Q];
-        for (int i = 0; i < Q; i++) t[i] = (uint64_t)(start + 2 * i + h) * M0;
-        product[h] = load<vq>(t);
+// of the even and the odd counters. What all counters have in common in the first rounds is computed once.
+class Philox {
+  public:
+    INLINE Philox(Stream s, int64_t block, int64_t start, bool up)
+        : step_((up ? 1 : -1) * (uint64_t)L * M0) {
+        const uint64_t first = (uint64_t)s.s2 * M1;
+        const uint64_t second = (uint64_t)((uint32_t)(first >> 32) ^ (uint32_t)block ^ s.k0) * M0;
+        first2_ = s.s3 ^ s.k1;
+        second0_ = (uint32_t)first ^ (s.k0 + WEYL0);
+        second2_ = (second >> 32) ^ (s.k1 + WEYL1);
+        third2_ = (uint32_t)second ^ (s.k1 + 2 * WEYL1);
+        for (uint32_t r = 2; r < 10; r++) keys_[r - 2][0] = s.k0 + r * WEYL0, keys_[r - 2][1] = s.k1 + r * WEYL1;
+        for (int h = 0; h < 2; h++) {
+            uint64_t t[Q];
+            for (int i = 0; i < Q; i++) t[i] = (uint64_t)(start + 2 * i + h) * M0;
+            product_[h] = load<vq>(t);
+        }
     }
-    for (; start >= 0; start -= L) {
+
+    INLINE void next(vu* words) {
         vq c0[2], c1[2], c2[2], c3[2];
         for (int h = 0; h < 2; h++) {
-            const vq p1 = multiply((product[h] >> 32) ^ mask2, M1);
-            c0[h] = (p1 >> 32) ^ mask0;
+            const vq p1 = multiply((product_[h] >> 32) ^ first2_, M1);
+            c0[h] = (p1 >> 32) ^ second0_;
             c1[h] = p1;
-            c2[h] = product[h] ^ mask2b;
-            product[h] -= (uint64_t)L * M0;
+            c2[h] = product_[h] ^ second2_;
+            product_[h] += step_;
         }
-        for (int h = 0; h < 2; h++) {
-            const vq p0 = multiply(c0[h], M0), p1 = multiply(c2[h], M1);
-            c0[h] = (p1 >> 32) ^ c1[h] ^ keys[0][0];
-            c2[h] = (p0 >> 32) ^ mask2c;
-            c1[h] = p1;
-            c3[h] = p0;
-        }
-#pragma GCC unroll 7
-        for (int round = 1; round < 8; round++)
+#pragma GCC unroll 8
+        for (int round = 0; round < 8; round++)
             for (int h = 0; h < 2; h++) {
                 const vq p0 = multiply(c0[h], M0), p1 = multiply(c2[h], M1);
-                c0[h] = (p1 >> 32) ^ c1[h] ^ keys[round][0];
-                c2[h] = (p0 >> 32) ^ c3[h] ^ keys[round][1];
+                c0[h] = (p1 >> 32) ^ c1[h] ^ keys_[round][0];
+                c2[h] = round ? (p0 >> 32) ^ c3[h] ^ keys_[round][1] : (p0 >> 32) ^ third2_;
                 c1[h] = p1;
                 c3[h] = p0;
             }
-        store(to + start, interleaved(c0[0], c0[1]));
-        store(to + count + start, interleaved(c1[0], c1[1]));
-        store(to + 2 * count + start, interleaved(c2[0], c2[1]));
-        store(to + 3 * count + start, interleaved(c3[0], c3[1]));
+        words[0] = interleaved(c0[0], c0[1]);
+        words[1] = interleaved(c1[0], c1[1]);
+        words[2] = interleaved(c2[0], c2[1]);
+        words[3] = interleaved(c3[0], c3[1]);
+    }
+
+  private:
+    vq product_[2];  // of the counters with M0
+    uint64_t step_, first2_, second0_, second2_, third2_, keys_[8][2];
+};
+
+// The words of the counters 0 … count − 1: word w of counter t goes to to[w · count + t]. Up to L words more are
+// written behind them; the last counters come first, so that what is written too far is written over.
+__attribute__((noinline)) void draw(Stream stream, int64_t block, int64_t count, uint32_t* to, Ahead& ahead) {
+    int64_t start = (count - 1) / L * L;
+    Philox philox(stream, block, start, false);
+    for (; start >= 0; start -= L) {
+        ahead.lines(L / 4);
+        vu words[4];
+        philox.next(words);
+        for (int w = 0; w < 4; w++) store(to + w * count + start, words[w]);
     }
 }
 

@@ -53,10 +53,59 @@ INLINE vi all(int32_t s) { return vi{} + s; }
 INLINE vu all(uint32_t s) { return vu{} + s; }
 
 INLINE vf absolute(vf v) { return (vf)((vu)v & ~TOP); }
+INLINE vi larger(vi a, vi b) {
+#if defined(__AVX512F__)
+    return (vi)_mm512_max_epi32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
+#else
+    return a > b ? a : b;
+#endif
+}
+// b where a is not a number
+INLINE vf smaller(vf a, vf b) {
+#if defined(__AVX512F__)
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif defined(__AVX2__)
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#elif defined(__x86_64__)
+    return (vf)_mm_min_ps((__m128)a, (__m128)b);
+#else
+    return a < b ? a : b;
+#endif
+}
 INLINE vi choose(vi mask, vi a, vi b) { return mask ? a : b; }
 INLINE vf choose(vi mask, vf a, vf b) { return mask ? a : b; }
-INLINE vi widen(vb v) { return __builtin_convertvector(v, vi); }
-INLINE vb narrow(vi v) { return __builtin_convertvector(v, vb); }
+
+// L bytes, and the lanes that they are. (Of GCC's own conversions between vectors of these widths some are scalar.)
+INLINE vi load_bytes(const uint8_t* from) {
+#if defined(__AVX512F__)
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)from));
+#elif defined(__AVX2__)
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)from));
+#elif defined(__x86_64__)
+    int32_t four;
+    std::memcpy(&four, from, sizeof four);
+    const __m128i zero = _mm_setzero_si128();
+    return (vi)_mm_unpacklo_epi16(_mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero), zero);
+#else
+    return __builtin_convertvector(load<vb>(from), vi);
+#endif
+}
+INLINE void store_bytes(uint8_t* to, vi v) {
+#if defined(__AVX512F__)
+    _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)v));
+#elif defined(__AVX2__)
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+    _mm_storel_epi64((__m128i*)to, _mm_packus_epi16(words, words));
+#elif defined(__x86_64__)
+    const __m128i words = _mm_packs_epi32((__m128i)v, (__m128i)v);
+    const int32_t four = _mm_cvtsi128_si32(_mm_packus_epi16(words, words));
+    std::memcpy(to, &four, sizeof four);
+#else
+    store(to, __builtin_convertvector(v, vb));
+#endif
+}
 
 // lane i of the result is lane i ^ S of v
 template <int S> INLINE vf swapped(vf v) {
@@ -76,25 +125,25 @@ template <int S> INLINE vf swapped(vf v) {
 #undef PICK
 }
 
-// -0.0 in the lanes whose number has bit S, 0 in the others
-template <int S> INLINE vu upper() {
-    uint32_t v[L];
-    for (int i = 0; i < L; i++) v[i] = i & S ? TOP : 0;
-    return load<vu>(v);
+// -1 in the lanes whose number has bit S, 1 in the others
+template <int S> INLINE vf signs() {
+    float v[L];
+    for (int i = 0; i < L; i++) v[i] = i & S ? -1.0f : 1.0f;
+    return load<vf>(v);
 }
 
-// Eight floats to look up: in registers where there is an instruction for it.
+// A few floats to look up, as many as a vector has lanes but eight at least: in a register, if there is an instruction.
 class Table {
   public:
-    explicit Table(const float* entries) {
-        for (int i = 0; i < 8; i++) entries_[i] = entries[i];
-#if !defined(__clang__) && defined(__AVX2__)
-        all_ = load<vf>(entries_);
-#endif
+    static constexpr int SIZE = L < 8 ? 8 : L;
+    template <class Entry> INLINE explicit Table(Entry entry) {
+        for (int i = 0; i < SIZE; i++) entries_[i] = entry(i);
     }
     INLINE vf operator[](vi index) const {
-#if !defined(__clang__) && defined(__AVX2__)
-        return __builtin_shuffle(all_, index);
+#if defined(__AVX512F__)
+        return (vf)_mm512_permutexvar_ps((__m512i)index, (__m512)load<vf>(entries_));
+#elif defined(__AVX2__)
+        return (vf)_mm256_permutevar8x32_ps((__m256)load<vf>(entries_), (__m256i)index);
 #else
         float v[L];
         for (int i = 0; i < L; i++) v[i] = entries_[index[i]];
@@ -103,10 +152,7 @@ class Table {
     }
 
   private:
-    float entries_[L < 8 ? 8 : L] = {};
-#if !defined(__clang__) && defined(__AVX2__)
-    vf all_;
-#endif
+    float entries_[SIZE];
 };
 
 // The sum by halving of v[0 … size), size a power of two: element i is added to element i + half. v is used up.
@@ -126,29 +172,37 @@ INLINE float halve(float* v, int64_t size) {
     return v[0];
 }
 
-// The largest magnitude's bits, taken as integers so that a NaN cannot hide.
-INLINE uint32_t largest(const float* x, int64_t n) {
+// The bits of the largest magnitude of the vectors at(e), taken as integers so that a NaN cannot hide.
+template <class At> INLINE uint32_t largest(int64_t n, At at) {
     vi best[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * L <= n; i += 4 * L)
-        for (int k = 0; k < 4; k++) {
-            vi m = (vi)(load<vu>(x + i + k * L) & ~TOP);
-            best[k] = choose(m > best[k], m, best[k]);
-        }
-    uint32_t peak = 0;
-    for (int k = 0; k < 4; k++)
-        for (int lane = 0; lane < L; lane++) peak = (uint32_t)best[k][lane] > peak ? (uint32_t)best[k][lane] : peak;
-    for (; i < n; i++) {
-        uint32_t m = bits<uint32_t>(x[i]) & ~TOP;
-        peak = m > peak ? m : peak;
-    }
-    return peak;
+    int64_t e = 0;
+    for (; e + 4 * L <= n; e += 4 * L)
+        for (int k = 0; k < 4; k++) best[k] = larger((vi)absolute(at(e + k * L)), best[k]);
+    for (; e < n; e += L) best[0] = larger((vi)absolute(at(e)), best[0]);
+    const vi all_best = larger(larger(best[0], best[1]), larger(best[2], best[3]));
+    int32_t peak = 0;
+    for (int lane = 0; lane < L; lane++) peak = all_best[lane] > peak ? all_best[lane] : peak;
+    return (uint32_t)peak;
 }
 
-// Asks for memory that will be read soon, so that it comes while there is something else to do.
-INLINE void prefetch(const void* from, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char*)from + i);
-}
+// Memory that will be used soon, asked for line by line between other work, so that it comes meanwhile; in ascending
+// order, for then the processor's own prefetching joins in. Up to three stretches, null where there are fewer; they may
+// be asked for beyond their ends.
+class Ahead {
+  public:
+    INLINE explicit Ahead(const void* a, const void* b = nullptr, const void* c = nullptr)
+        : at_{(uintptr_t)a, (uintptr_t)(b ? b : a), (uintptr_t)(c ? c : a)} {}
+    INLINE void lines(int n) {
+        for (; n > 0; n--)
+            for (uintptr_t& at : at_) {
+                __builtin_prefetch((const void*)at);
+                at += 64;
+            }
+    }
+
+  private:
+    uintptr_t at_[3];
+};
 
 // Powers of two with down · up = 1, such that down times the block is below 4 in magnitude.
 struct Powers {
