@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json as json_
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
@@ -25,6 +25,8 @@ from thinwire.lab.workers import open_hosts
 from thinwire.report.metrics import Transport
 from thinwire.report.provenance import busy, load, provenance
 from thinwire.report.terminal import bars, or_exit, show_failure, typed_command, writable
+
+T = TypeVar("T")
 
 bench = typer.Typer(
     no_args_is_help=True,
@@ -53,8 +55,13 @@ class Desk:
             "load_at_start": load(),
             "provenance": provenance(),
         }
+
+    def planned(self, make: Callable[[], T]) -> T:
+        """What `make` plans; wrong input ends the command here, a busy machine is said before anything is measured."""
+        plan = or_exit(self.console, make)
         if warning := busy(load()):
             self.console.print(f"[yellow]{escape(warning)}[/]\n", soft_wrap=True)
+        return plan
 
     def opened(self, transport: Transport) -> None:
         """Say so where there are no shaped links."""
@@ -124,7 +131,7 @@ def codec(
         counts = whole_numbers("bench codec --threads", threads, 1, 1024)
         return [codecs.Bench(n, count, device) for n in sizes for count in counts], codecs.choose(only)
 
-    benches, rows = or_exit(desk.console, planned)
+    benches, rows = desk.planned(planned)
     runs, before = [], torch.get_num_threads()
     with bars(desk.console) as progress:
         task = progress.add_task("codec", total=len(benches) * (len(rows) + 1), said="")
@@ -158,7 +165,7 @@ def collective(
     Example: thinwire bench collective --hosts 4 --rate 1gbit
     """
     desk = Desk("collective", json, plot)
-    plan = or_exit(desk.console, lambda: CollectivePlan(hosts, rate))
+    plan = desk.planned(lambda: CollectivePlan(hosts, rate))
     with open_hosts(hosts, rate, loopback) as (made, transport), bars(desk.console) as progress:
         desk.opened(transport)
         task = progress.add_task("collective", total=plan.turns, said="starting")
@@ -213,7 +220,7 @@ def step(
         contenders = choose(against, link or ["auto"], momentum)
         return [StepPlan(contenders, n, rate, model, steps, params, sleep_compute) for n in numbers]
 
-    plans = or_exit(desk.console, planned)
+    plans = desk.planned(planned)
     runs, failures = [], []
     for plan in plans:
         with open_hosts(plan.hosts, rate, loopback) as (made, transport), bars(desk.console) as progress:

@@ -59,8 +59,9 @@ def main() -> None:
         for number in range(plan.rounds(size)):
             for name in plan.order(number):
                 faulthandler.dump_traceback_later(plan.limit(size), exit=True)
+                before = traffic.sent()  # ahead of the barrier: over loopback all workers share the counter
                 dist.barrier()
-                before, began = traffic.sent(), time.perf_counter()
+                began = time.perf_counter()
                 for _ in range(repeats):
                     made[name]()
                 seconds = time.perf_counter() - began

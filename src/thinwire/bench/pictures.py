@@ -42,14 +42,15 @@ def _collective(run: Mapping[str, Any]) -> str | None:
         """Milliseconds a megabyte of the vector, by size."""
         return [1e9 * seconds(at["calls"][name]) / at["size"] for at in run["sizes"]]
 
+    where = f"megabytes of the vector; {run['hosts']} hosts, {network(run)}"
     named = {
         name: Line(sizes, each(name, lambda told: told["seconds"]["median"]), ours=name.startswith("route"))
         for name in run["collectives"]
     }
     if run["shaped"] and run["rate"]:
         line = each(BASELINE, lambda told: told["line_seconds"])
-        named["bytes of all_reduce ÷ rate"] = Line(sizes, line, guide=True)
-    where = f"megabytes of the vector; {run['hosts']} hosts, {network(run)}"
+        named[""] = Line(sizes, line, guide=True)
+        where += "; dotted: all_reduce's bytes ÷ rate"
     return lines(named, where, "milliseconds a megabyte", log=True)
 
 

@@ -116,17 +116,17 @@ class Race:
         self._entrants[contender.name] = Entrant(contender, self._workload, self._rank, self._limit)
 
     def _turn(self, number: int, name: str) -> None:
-        entrant, seconds, before = self._entrants[name], list[float](), list[float]()
+        entrant, seconds = self._entrants[name], list[float]()
+        before = self._traffic.sent()  # ahead of the meeting: over loopback all workers share the counter
 
         def take() -> None:
-            before.append(self._traffic.sent())
             for _ in range(TURN):
                 began = time.perf_counter()
                 entrant.step()
                 seconds.append(time.perf_counter() - began)
 
         if self._guarded(name, take):
-            self._emit("turn", round=number, name=name, seconds=seconds, sent=self._traffic.sent() - before[0])
+            self._emit("turn", round=number, name=name, seconds=seconds, sent=self._traffic.sent() - before)
         if number == WARM_UP - 1:
             entrant.warm = entrant.stats()
 

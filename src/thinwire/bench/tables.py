@@ -36,7 +36,7 @@ def limits_grid(run: Mapping[str, Any]) -> Grid:
 def codec_grid(run: Mapping[str, Any]) -> Grid:
     """Speeds of all compressors; in brackets the part of its floor's speed that a call reaches."""
     rows = [
-        (row["name"], "failed", row["failure"], *[NONE] * 3)
+        (row["name"], "failed", *[NONE] * 4)
         if row["failure"]
         else (row["name"], f"{8 * row['nbytes'] / run['size']:.3g}", *(_call(row["calls"].get(name)) for name in CALLS))
         for row in run["rows"]
@@ -113,7 +113,7 @@ def scaling_grid(runs: Sequence[Mapping[str, Any]]) -> Grid:
     for name in names:
         made = [next(one for one in run["contenders"] if one["name"] == name) for run in runs]
         cells = (
-            NONE if one["failure"] else f"{_ms(one['seconds']['median'])} ({samples(run, one):.3g}/s)"
+            NONE if one["failure"] else f"{_ms(one['seconds']['median'])} ({samples(run, one):,.0f}/s)"
             for run, one in zip(runs, made, strict=True)
         )
         rows.append((name, *cells))

@@ -22,7 +22,10 @@ class Line:
 
 
 def lines(named: Mapping[str, Line], x: str, y: str, log: bool = False, ticks: Sequence[float] = ()) -> str:
-    """Curves with their names at their ends; both axes logarithmic with `log`, marks on the lower one at `ticks`."""
+    """Curves with their names, where they have one, at their ends.
+
+    With `log` both axes are logarithmic; `ticks` are the marks of the lower one.
+    """
     sheet = Sheet(x, y)
     used = {True: 0, False: 0}
     for name, line in named.items():
@@ -32,7 +35,8 @@ def lines(named: Mapping[str, Line], x: str, y: str, log: bool = False, ticks: S
         sheet.axes.plot(line.x, line.y, color=colour, linestyle=dashes, linewidth=width)
         if not line.guide:
             sheet.axes.plot(line.x, line.y, "o", color=colour, markersize=4)
-        sheet.label(name, (line.x[-1], line.y[-1]), colour, bold=line.ours)
+        if name:
+            sheet.label(name, (line.x[-1], line.y[-1]), colour, bold=line.ours)
     if log:
         sheet.axes.set_xscale("log")
         sheet.axes.set_yscale("log")
