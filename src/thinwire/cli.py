@@ -18,7 +18,10 @@ EXAMPLES = """\
 Is it worth it? A small GPT on 100 Mb/s links, dense and compressed, side by side, in about four minutes.
 
 [cyan]thinwire lab --hosts 4 --rate 50mbit -- python train.py[/cyan]
-Your own script, unchanged, on four hosts with slow links, all on this machine."""
+Your own script, unchanged, on four hosts with slow links, all on this machine.
+
+[cyan]thinwire bench step --hosts 4 --rate 1gbit[/cyan]
+What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts."""
 
 app = typer.Typer(
     name="thinwire",

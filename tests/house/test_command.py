@@ -32,7 +32,11 @@ def test_help_names_the_commands_and_shows_examples(arguments: tuple[str, ...]) 
 
 @pytest.mark.parametrize(
     ("command", "expected"),
-    [("demo", ("--rate", "--out", "default: 100mbit")), ("lab", ("--hosts", "--timeout", "thinwire lab --hosts 4"))],
+    [
+        ("demo", ("--rate", "--out", "default: 100mbit")),
+        ("lab", ("--hosts", "--timeout", "thinwire lab --hosts 4")),
+        ("bench", ("codec", "collective", "step")),
+    ],
 )
 def test_every_command_explains_itself(command: str, expected: tuple[str, ...]) -> None:
     code, text = said(command, "--help")

@@ -40,7 +40,7 @@ LAYERS = {
     "report": "",
     "lab": "report",
     "demo": "thinwire baselines lab report",
-    "bench": "thinwire baselines demo lab report",
+    "bench": "keys kernels compressors thinwire baselines demo lab report",
     "cli": "bench demo lab",
     "__main__": "cli",
 }
