@@ -117,10 +117,11 @@ def codec(
 
     Every call is measured in turns with its floor, a copy of the same
     bytes through memory that computes nothing; the part of the floor's
-    speed that it reaches stands in brackets. "Sender's step" encodes a
-    difference and remembers it, "receiver's step" averages the payloads
-    of four workers onto what is remembered. One thread: its own CPU time;
-    more: wall time; CUDA: events, the floor is a copy.
+    speed that it reaches stands in brackets. "kept" decodes into a kept
+    tensor, "sender" encodes a difference and remembers it, "receiver"
+    averages the payloads of four workers onto what is remembered. One
+    thread: its own CPU time; more: wall time; CUDA: events, the floor is
+    a copy.
 
     Example: thinwire bench codec --size 25e6 --threads 1,2 --only rotated
     """

@@ -4,9 +4,9 @@ A call's *floor* moves the bytes that the call must read and write, and computes
 remembered, P the payload:
 
     encode               read x, write P
-    decode               read P, write x
+    decode               read P, write x, which is a fresh tensor; decode_kept: a kept one
     encode_difference    h += a · (x − h) in place: read x and h, write h
-    decode_mean          read P of every worker and the base, write the estimate and what is kept
+    decode_mean          read P of every worker and the base, write the estimate and what is remembered
 
 On a GPU the floor of every call is a copy of x.
 """
@@ -154,13 +154,20 @@ def calls(compressor: tw.Compressor, x: Tensor) -> Mapping[str, tuple[Call, Call
         fmt, everyone = compressor.format, key.of(range(WORKERS))
         stream, streams = (k.stream(Purpose.CODE).to(x.device) for k in (key, everyone))
         payloads = compressor.encode(x.expand(WORKERS, d), everyone).data
-        h, base, after, kept = torch.zeros_like(x), torch.zeros_like(x), torch.empty_like(x), torch.empty_like(x)
+        h, base, after, floors = torch.zeros_like(x), torch.zeros_like(x), torch.empty_like(x), torch.zeros_like(x)
+        data = torch.empty_like(payload.data)
+        made["decode_kept"] = (
+            lambda: kernels.decode(fmt, payload.data, d, stream, out=out),
+            floor([payload.data], [out]),
+        )
         made["encode_difference"] = (
-            lambda: kernels.encode_difference(fmt, x, h, 0.5, stream, after=after),
-            lambda: kept.lerp_(x, 0.1),
+            lambda: kernels.encode_difference(fmt, x, h, 0.5, stream, after=after, out=data),
+            lambda: floors.lerp_(x, 0.1),
         )
         made["decode_mean"] = (
-            lambda: kernels.decode_mean(fmt, payloads, d, streams, WORKERS, x.dtype, base, 1.0, 0.5),
+            lambda: kernels.decode_mean(
+                fmt, payloads, d, streams, WORKERS, x.dtype, base, 1.0, 0.5, out=out, after=after
+            ),
             floor([payloads, base], [out, after]),
         )
     if x.is_cuda:  # pieces would cost launches there: what memory allows is told by one copy

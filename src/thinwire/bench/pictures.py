@@ -7,8 +7,16 @@ from typing import Any
 
 from thinwire.bench.collective_plan import BASELINE
 from thinwire.bench.contenders import LOCAL
-from thinwire.bench.tables import CALLS, network, samples
+from thinwire.bench.tables import network, samples
 from thinwire.report.charts import Line, bars, lines
+
+DRAWN = {
+    "encode": "encode",
+    "decode": "decode",
+    "encode_difference": "sender's step",
+    "decode_mean": "receiver's step, 4 workers",
+}
+"""The calls of a codec that a picture shows, and what it calls them."""
 
 
 def picture(results: Mapping[str, Any]) -> str | None:
@@ -25,12 +33,11 @@ def picture(results: Mapping[str, Any]) -> str | None:
 
 def _codec(run: Mapping[str, Any]) -> str | None:
     rows = {
-        row["name"]: [row["calls"][name]["GB/s"] if name in row["calls"] else None for name in CALLS]
+        row["name"]: [row["calls"][name]["GB/s"] if name in row["calls"] else None for name in DRAWN]
         for row in run["rows"]
         if not row["failure"]
     }
-    parts = ("encode", "decode", "sender's step", "receiver's step, 4 workers")
-    return bars(rows, parts, f"GB of float32 a second, {run['clock']}") if rows else None
+    return bars(rows, tuple(DRAWN.values()), f"GB of float32 a second, {run['clock']}") if rows else None
 
 
 def _collective(run: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,7 @@ from thinwire.report.grid import Grid
 from thinwire.report.html import bytes_text
 
 NONE = "–"
-CALLS = ("encode", "decode", "encode_difference", "decode_mean")
+CALLS = ("encode", "decode", "decode_kept", "encode_difference", "decode_mean")
 
 
 def grids(results: Mapping[str, Any]) -> list[Grid]:
@@ -36,12 +36,12 @@ def limits_grid(run: Mapping[str, Any]) -> Grid:
 def codec_grid(run: Mapping[str, Any]) -> Grid:
     """Speeds of all compressors; in brackets the part of its floor's speed that a call reaches."""
     rows = [
-        (row["name"], "failed", *[NONE] * 4)
+        (row["name"], "failed", *[NONE] * 5)
         if row["failure"]
         else (row["name"], f"{8 * row['nbytes'] / run['size']:.3g}", *(_call(row["calls"].get(name)) for name in CALLS))
         for row in run["rows"]
     ]
-    heads = ("GB/s (of floor)", "bits", "encode", "decode", "sender's step", "receiver's step")
+    heads = ("GB/s (of floor)", "bits", "encode", "decode", "kept", "sender", "receiver")
     return Grid(f"{_vector(run)}: compressors", heads, rows)
 
 
