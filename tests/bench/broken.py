@@ -33,6 +33,6 @@ def _broken(how: str) -> Any:
 
 
 if __name__ == "__main__":
-    step_plan.PATIENCE = 3.0
+    step_plan.PATIENCE = 6.0
     step_worker.METHODS = {**baselines.METHODS, "raises": _broken("raises"), "hangs": _broken("hangs")}
     step_worker.main()

@@ -42,6 +42,7 @@ def test_everyone_gets_to_the_end_and_is_told_of(whole: tuple[dict[str, Any], li
     run, said = whole
     assert run["failure"] is None, "\n".join(run["log"])
     assert not run["shaped"]
+    assert run["arguments"]["params"] == 30_000
     for made in run["contenders"]:
         assert made["failure"] is None, made
         assert len(made["rounds"]) == 12 // TURN - WARM_UP

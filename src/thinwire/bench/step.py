@@ -69,6 +69,7 @@ def race(hosts: Hosts, plan: StepPlan, transport: Transport, on_turn: OnTurn) ->
     ended = run_workers(hosts, command, heard.hear, limit)
     return {
         "hosts": plan.hosts,
+        "arguments": {name: value for name, value in asdict(plan).items() if name != "contenders"},
         "rate": transport.rate,
         "shaped": not transport.why,
         "why": transport.why,
