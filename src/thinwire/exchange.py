@@ -12,7 +12,8 @@ from thinwire._check import fault, one_of
 from thinwire.comm import mean as routes
 from thinwire.comm.base import Group
 from thinwire.comm.mean import ROUND_BYTES, Heard, Steps, share
-from thinwire.compressors import Compressor, Identity, Onto, Rotated
+from thinwire.compressors import Compressor, Identity, Rotated
+from thinwire.compressors.base import Onto
 from thinwire.keys import Key, Purpose
 from thinwire.link import Link, LinkState, Recursion
 from thinwire.payload import Payload

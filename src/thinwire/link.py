@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from thinwire.compressors import Compressor, Onto
+from thinwire.compressors import Compressor
+from thinwire.compressors.base import Onto
 
 PIECE = 4096
 """Squares are summed in pieces of this length."""

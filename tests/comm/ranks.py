@@ -28,6 +28,7 @@ def run_ranks(
     work: Callable[[tw.ProcessGroup], T],
     *,
     rows: int = 1,
+    two_lanes: bool = False,
     timeout: float = 30.0,
     limit: float = 60.0,
 ) -> list[T]:
@@ -36,6 +37,7 @@ def run_ranks(
     Args:
         processes: how many; each holds `rows` workers.
         work: what each does with its group.
+        two_lanes: whether the group has a second backend for its owners' lane.
         timeout: of the group's collectives, in seconds.
         limit: seconds for everything; then AssertionError.
     """
@@ -46,7 +48,9 @@ def run_ranks(
     def rank(number: int) -> None:
         try:
             made = backend(store, number, processes, timeout=2 * limit)
-            results[number] = work(tw.ProcessGroup(made, rows=rows, timeout=timeout, store=store))
+            answers = backend(dist.PrefixStore("answers", store), number, processes, 2 * limit) if two_lanes else None
+            group = tw.ProcessGroup(made, answers=answers, rows=rows, timeout=timeout, store=store)
+            results[number] = work(group)
         except BaseException as error:  # raised again below, by the thread that runs the test
             errors.append(error)
 

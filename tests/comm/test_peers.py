@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 import thinwire as tw
+from thinwire.comm.base import Lane
 from thinwire.comm.process import GRACE, LOOK
 from thinwire.rounds import finish
 
@@ -73,7 +74,9 @@ def test_a_failure_is_passed_on_before_the_others_own_limit() -> None:
         if group.ranks.start == 2:
             time.sleep(GRACE + 3)
             return 0.0
-        mine = tw.ProcessGroup(group._pg, timeout=1.0 if group.ranks.start == 0 else 60.0, store=group._store)
+        mine = tw.ProcessGroup(
+            group._pgs[Lane.WORKERS], timeout=1.0 if group.ranks.start == 0 else 60.0, store=group._store
+        )
         with pytest.raises(tw.PeerError, match="no answer from rank 2"):
             mine.all_gather(torch.zeros(1, 4, dtype=torch.uint8)).wait()
         return time.monotonic() - begun

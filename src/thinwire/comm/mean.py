@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from thinwire.comm.base import Group, Lane, Pending
-from thinwire.compressors import Compressor, Onto
-from thinwire.kernels.arith import rank_sum
+from thinwire.compressors import Compressor
+from thinwire.compressors.base import Onto
+from thinwire.kernels.arith import rank_mean
 from thinwire.payload import Payload, view
 
 ROUND_BYTES = 16_384
@@ -84,7 +85,7 @@ def allreduce(
     cut = shards(elements, group.size)
     shares = yield group.all_to_all(cut.view(torch.uint8))
     received = shares.view(compressor.element)
-    means = torch.stack([rank_sum(row.to(dtype)) for row in received]) / group.size
+    means = rank_mean(received.to(dtype).transpose(0, 1))
     pending = group.all_gather(means.to(compressor.element).view(torch.uint8), Lane.OWNERS)
     own = compressor.decode(payload).to(dtype) if listen else None
     gathered = yield pending

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,10 +14,13 @@ from torch import Tensor
 
 from thinwire._check import call, fault, in_range
 from thinwire.comm.base import Group, Lane, PeerError, Pending
+from thinwire.comm.waiter import Waiter
 
 if TYPE_CHECKING:
     from torch._C._distributed_c10d import Store, Work
 
+DIRECT = 1 << 17
+"""Bytes from which a message goes by sends and receives to each process by itself."""
 GRACE = 3.0
 """Seconds that survivors wait for each other's word before they name who is missing."""
 LOOK = 1.0
@@ -69,7 +71,7 @@ class ProcessGroup(Group):
         self._held = rows
         self._timeout = timedelta(seconds=timeout)
         self._store = store if store is not None else _default_store()
-        self._calls = count()
+        self._waiters = {lane: Waiter(f"thinwire, {lane.name.lower()}") for lane in Lane}
         self.size = pg.size() * rows
         self.ranks = range(pg.rank() * rows, (pg.rank() + 1) * rows)
         name = getattr(pg, "group_name", pg.name())  # a bare backend, such as ProcessGroupGloo, has no name of its own
@@ -86,64 +88,84 @@ class ProcessGroup(Group):
         return self._pgs[Lane.OWNERS] is not self._pgs[Lane.WORKERS]
 
     def all_gather(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
-        """One all-gather of the processes' rows, which lie in rank order already."""
+        """Everyone's rows, which lie in rank order already.
+
+        Short ones on a CPU go as an all-to-all, which takes half the time of Gloo's all-gather.
+        """
         data = data.contiguous()
-        out = data.new_empty(self.size, *data.shape[1:])
-        return self._start("all_gather", lambda: self._pgs[lane]._allgather_base(out, data), out, data)
+        flat, processes = data.view(1, -1), self._processes
+        out = flat.new_empty(processes, flat.shape[1])
+        works: list[Work] = []
+        if not out.numel():
+            pass
+        elif self.device.type != "cpu":
+            works = self._begin(lane, lambda pg: [pg._allgather_base(out.view(-1), flat.view(-1))])
+        elif flat.numel() < DIRECT:
+            works = self._begin(lane, lambda pg: [pg.alltoall_base(out, flat.repeat(processes, 1), [], [])])
+        else:
+            works = self._direct(lane, out, flat.expand(processes, -1))
+        return self._pending("all_gather", works, out.view(self.size, *data.shape[1:]), data, lane)
 
     def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """1. Lay out by addressed process, sender's row, owner's row. 2. One all-to-all. 3. Owners' rows first."""
         b, rows, processes = data.shape[2], self._held, self._processes
         sent = data.view(rows, processes, rows, b).permute(1, 0, 2, 3).contiguous()
         out = torch.empty_like(sent)
-        pending = self._start("all_to_all", lambda: self._pgs[lane].alltoall_base(out, sent, [], []), out, sent)
-        return replace(pending, wait=lambda: pending.wait().permute(2, 0, 1, 3).reshape(rows, self.size, b))
+        flat, room = sent.view(processes, -1), out.view(processes, -1)
+        works: list[Work] = []
+        if self.device.type == "cpu" and flat.numel() >= DIRECT:
+            works = self._direct(lane, room, flat)
+        elif flat.numel():
+            works = self._begin(lane, lambda pg: [pg.alltoall_base(room, flat, [], [])])
+        arranged = out.permute(2, 0, 1, 3)
+        pending = self._pending("all_to_all", works, arranged, sent, lane)
+        return replace(pending, wait=lambda: pending.wait().reshape(rows, self.size, b))
 
-    def _start(self, name: str, start: Callable[[], Work], out: Tensor, data: Tensor) -> Pending:
-        number = next(self._calls)
-        if out.numel() == 0:
-            return Pending(lambda: out)
+    def _direct(self, lane: Lane, out: Tensor, sent: Tensor) -> list[Work]:
+        """Row p of `sent` to process p, everyone at once: for long messages quicker than Gloo's own all-to-all."""
+        me, processes = self._rank, self._processes
+        out[me] = sent[me]
+        others = [(me + i) % processes for i in range(1, processes)]
+
+        def start(pg: dist.ProcessGroup) -> list[Work]:
+            received = [pg.recv([out[other]], other, 0) for other in reversed(others)]
+            return received + [pg.send([sent[other]], other, 0) for other in others]
+
+        return self._begin(lane, start)
+
+    def _begin(self, lane: Lane, start: Callable[[dist.ProcessGroup], list[Work]]) -> list[Work]:
         try:
-            work = start()
+            return start(self._pgs[lane])
         except RuntimeError as error:
-            raise self._blame(name, number, error) from error
-        deadline = time.monotonic() + self._timeout.total_seconds()
+            raise self._blame("starting a collective", error) from error
 
-        def look() -> None:
-            late = time.monotonic() > deadline
-            if not work.is_completed() and (late or self._given_up()):
-                raise self._blame(name, number, RuntimeError("the time is over" if late else "another rank failed"))
+    def _pending(self, name: str, works: list[Work], out: Tensor, sent: Tensor, lane: Lane) -> Pending:
+        limit = self._timeout.total_seconds()
+        deadline = time.monotonic() + limit
 
-        def wait(data: Tensor = data) -> Tensor:  # keeps the data alive until the wire is done with it
-            try:
-                self._wait(work, deadline)
-            except RuntimeError as error:
-                raise self._blame(name, number, error) from error
+        def finish(sent: Tensor = sent) -> Tensor:  # keeps it alive until the wire is done with it
+            for work in works:
+                work.wait(timedelta(seconds=max(deadline - time.monotonic(), 0.01)))  # 0 would mean no limit
             return out
 
-        if self.device.type != "cpu":  # there `wait` only orders streams
-            return Pending(wait)
-        future = work.get_future()  # complete a moment before work.is_completed() says so
+        if self.device.type != "cpu":  # there `wait` only orders streams, and NCCL's watchdog keeps the time
+            return Pending(finish)
+        future = self._waiters[lane].submit(finish)
 
-        def notify(heard: Callable[[], None]) -> None:
-            future.add_done_callback(lambda _: heard())
+        def look() -> None:
+            if not future.done() and self._given_up():
+                raise self._blame(name, RuntimeError("another rank has failed"))
 
-        return Pending(wait, future.done, notify, look)
+        def wait() -> Tensor:  # none waits in vain for its own limit when another rank has failed
+            while True:
+                try:
+                    return future.result(LOOK)
+                except TimeoutError:
+                    look()
+                except RuntimeError as error:
+                    raise self._blame(name, error) from error
 
-    def _wait(self, work: Work, deadline: float) -> None:
-        """Wait by turns, and between them look whether another rank has failed: none waits in vain for its own limit.
-
-        On a GPU `wait` only orders streams, and NCCL's watchdog keeps the time.
-        """
-        turn = LOOK if self.device.type == "cpu" else self._timeout.total_seconds()
-        while True:
-            left = deadline - time.monotonic()
-            try:
-                work.wait(timedelta(seconds=max(min(turn, left), 0.01)))  # 0 would mean no limit
-                return
-            except RuntimeError:
-                if work.is_completed() or left <= turn or self._given_up():
-                    raise
+        return Pending(wait, future.done, lambda heard: future.add_done_callback(lambda _: heard()), look)
 
     def _given_up(self) -> bool:
         try:
@@ -151,27 +173,27 @@ class ProcessGroup(Group):
         except RuntimeError:  # the store is gone, and with it the rank that it lived in
             return True
 
-    def _blame(self, name: str, number: int, error: RuntimeError) -> PeerError:
+    def _blame(self, name: str, error: RuntimeError) -> PeerError:
         """The error of a failed collective, with the ranks that do not answer.
 
         Each survivor leaves word in the store and waits a while for the words of the others: who leaves none is dead,
         stuck, or still busy with something else.
         """
-        missing = self._silent(number)
+        missing = self._silent()
         who = f"no answer from rank {', '.join(map(str, missing))}" if missing else "every rank still answers"
         limit = self._timeout.total_seconds()
-        rule = f"{name} number {number} failed on rank {self._rank} of {self._processes} (limit {limit:g} s): {who}"
+        rule = f"{name} failed on rank {self._rank} of {self._processes} (limit {limit:g} s): {who}"
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return PeerError(fault("thinwire: a collective failed", rule, first, "See the log of the ranks named."))
 
-    def _silent(self, number: int) -> Sequence[int]:
+    def _silent(self) -> Sequence[int]:
         if self._store is None:
             return []
         names = [f"{self._words}/{rank}" for rank in range(self._processes)]
         silent = [rank for rank in range(self._processes) if rank != self._rank]
         try:
-            self._store.set(names[self._rank], str(number))
-            self._store.set(self._words, str(number))
+            self._store.set(names[self._rank], "failed")
+            self._store.set(self._words, "failed")
             deadline = time.monotonic() + GRACE
             while silent and time.monotonic() < deadline:
                 silent = [rank for rank in silent if not self._store.check([names[rank]])]

@@ -1,6 +1,6 @@
 """Compressors: what travels, and what theory says of it."""
 
-from thinwire.compressors.base import Compressor, Onto
+from thinwire.compressors.base import Compressor
 from thinwire.compressors.code import Dither, Natural, NaturalDither, Rotated, Sign, Ternary
 from thinwire.compressors.combine import Chain, Induced, Scaled
 from thinwire.compressors.plain import BFloat16, Float16, Identity
@@ -16,7 +16,6 @@ __all__ = [
     "Induced",
     "Natural",
     "NaturalDither",
-    "Onto",
     "PermK",
     "RandK",
     "Rotated",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thinwire._check import call, fault
-from thinwire.kernels.arith import rank_sum
+from thinwire.kernels.arith import rank_mean
 from thinwire.keys import Key
 from thinwire.payload import Payload, view
 
@@ -190,7 +190,7 @@ class Compressor(ABC):
             The estimate, (groups, d), and what is kept (None without a base). Flags are not looked at.
         """
         said = self.unpack(payload).to(dtype)
-        return onto.add(rank_sum(said.view(workers, -1, payload.d)) / workers)
+        return onto.add(rank_mean(said.reshape(workers, -1, payload.d)))
 
     def _check(self, x: Tensor, key: Key) -> None:
         if x.ndim != 2 or not x.is_floating_point() or len(x) != key.rows:
