@@ -147,7 +147,8 @@ def decode_mean(
     given; one of them may be base, and they must not be each other.
     """
     said = decode(fmt, data, d, stream).to(dtype)
-    mean = rank_sum(said.view(workers, -1, d)) / workers
+    mean = rank_sum(said.view(workers, -1, d))
+    mean /= mean.new_full((), workers)  # a tensor, since by a number CUDA multiplies with the reciprocal
     if base is None:
         return torch.mul(mean, nu, out=out), None
     moved = base + mean * lam
