@@ -68,6 +68,13 @@ def rank_sum(x: Tensor) -> Tensor:
     return result
 
 
+def rank_mean(x: Tensor) -> Tensor:
+    """`rank_sum` divided by the number of ranks: by a tensor, since by a number CUDA multiplies with the reciprocal."""
+    total = rank_sum(x)
+    total /= total.new_full((), len(x))
+    return total
+
+
 class _Butterflies:
     """Two scratch matrices and the views that each stage of a transform reads and writes."""
 

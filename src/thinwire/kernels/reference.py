@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thinwire.kernels import codes, pack, rotate
-from thinwire.kernels.arith import INFINITE, rank_sum
+from thinwire.kernels.arith import INFINITE, rank_mean
 from thinwire.kernels.draws import Draws
 from thinwire.kernels.format import Blocks, Format, Kind
 
@@ -147,8 +147,7 @@ def decode_mean(
     given; one of them may be base, and they must not be each other.
     """
     said = decode(fmt, data, d, stream).to(dtype)
-    mean = rank_sum(said.view(workers, -1, d))
-    mean /= mean.new_full((), workers)  # a tensor, since by a number CUDA multiplies with the reciprocal
+    mean = rank_mean(said.view(workers, -1, d))
     if base is None:
         return torch.mul(mean, nu, out=out), None
     moved = base + mean * lam
