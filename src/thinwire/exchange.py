@@ -143,7 +143,7 @@ class Exchange:
             )
         self._exact = Identity(bits=64 if dtype == torch.float64 else 32)
         self.state = self._start()
-        self._spare: tuple[Tensor | None, Tensor | None] = (None, None)
+        self._spare = LinkState(), LinkState()
 
     @property
     def width(self) -> int:
@@ -187,7 +187,9 @@ class Exchange:
             if self.route == "sharded":
                 if not finite:  # the flags that only the owner has seen go on to everyone
                     estimate = torch.full_like(estimate, float("nan"))
-                below = _speak(self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1])
+                below = _speak(
+                    self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1].shift
+                )
                 answer = yield from clock.timing(self._way_down(below.payload, sent))
                 finite = answer.finite and _bounded(answer.estimate)
                 own, shift = answer.own, below.shift
@@ -211,9 +213,9 @@ class Exchange:
     def _speak_up(self, v: Tensor, key: Key) -> _Said:
         state, compressor = self.state[0], self.link.compressor
         if self.route != "sharded":
-            return _speak(compressor, self.recursion, v, state, key, self._spare[0])
+            return _speak(compressor, self.recursion, v, state, key, self._spare[0].shift)
         n = self.group.size
-        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), self._spare[0], shares=n)
+        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), self._spare[0].shift, shares=n)
 
     def _way_up(self, payload: Payload, step: int, sent: dict[str, int]) -> Steps[Heard]:
         compressor, n = self.link.compressor, self.group.size
@@ -223,7 +225,14 @@ class Exchange:
             self._count_elements(compressor, payload, sent)
         else:
             sent["up"] = (n - 1) * payload.nbytes
-        return route(self.group, compressor, payload, self.recursion.onto(self.state[0]), self.dtype, listen=listen)
+        return route(
+            self.group,
+            compressor,
+            payload,
+            self.recursion.onto(self.state[0], self._spare[0].mean),
+            self.dtype,
+            listen=listen,
+        )
 
     def _whole(self, v: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
         payload = self._exact.encode(self.recursion.send(v, self.state[0], dense=True)[:, : self.d], key)
@@ -238,7 +247,7 @@ class Exchange:
 
     def _way_down(self, payload: Payload, sent: dict[str, int]) -> Steps[Heard]:
         sent["down"] = (self.group.size - 1) * payload.nbytes
-        onto, recursion = self.down_recursion.onto(self.state[1]), self.down_recursion
+        onto, recursion = self.down_recursion.onto(self.state[1], self._spare[1].mean), self.down_recursion
         listen = recursion.listens and not recursion.plain
         return routes.from_owners(self.group, self.down.compressor, payload, onto, self.dtype, listen=listen)
 
@@ -278,12 +287,13 @@ class Exchange:
                 tensors[name] = start
             loaded.append(LinkState(**tensors, started=bool(parts[f"{place}.started"])))
         self.state = (loaded[0], loaded[1])
-        self._spare = (None, None)
+        self._spare = LinkState(), LinkState()
 
 
-def _replaced(old: LinkState, new: LinkState) -> Tensor | None:
-    """The memory of the old h, if the new one is elsewhere: the next round's is written there."""
-    return None if old.shift is new.shift else old.shift
+def _replaced(old: LinkState, new: LinkState) -> LinkState:
+    """The memory of an old h and h̄, where the new ones are elsewhere: the next round's are written there."""
+    shift = None if old.shift is new.shift else old.shift
+    return LinkState(shift, None if old.mean is new.mean else old.mean)
 
 
 def _bounded(estimate: Tensor) -> bool:

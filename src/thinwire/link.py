@@ -135,9 +135,12 @@ class Recursion:
             news = torch.where(quiet, 0.0, news)
         return news
 
-    def onto(self, state: LinkState, *, dense: bool = False) -> Onto:
-        """What the mean of the messages is added to: it makes of it the estimate, and the h̄ of the next step."""
-        return Onto() if dense or self.cumulative else Onto(state.mean, self.nu, self.lam)
+    def onto(self, state: LinkState, room: Tensor | None = None) -> Onto:
+        """What the mean of the messages is added to: it makes of it the estimate, and the h̄ of the next step.
+
+        `room` is memory for that h̄. What was sent whole is the estimate as it is, and is added to nothing.
+        """
+        return Onto() if self.cumulative else Onto(state.mean, self.nu, self.lam, room)
 
     def after(
         self,

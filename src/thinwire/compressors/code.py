@@ -58,7 +58,8 @@ class BlockCode(Compressor):
     ) -> tuple[Tensor, Tensor | None]:
         stream = payload.key.stream(Purpose.CODE).to(payload.data.device)
         return kernels.decode_mean(
-            self.format, payload.data, payload.d, stream, workers, dtype, onto.base, onto.nu, onto.lam
+            *(self.format, payload.data, payload.d, stream, workers, dtype, onto.base, onto.nu, onto.lam),
+            after=None if onto.base is None else onto.room,
         )
 
     def _check_block(self) -> None:
