@@ -29,6 +29,7 @@ FLAGS = [
     *("-fno-exceptions", "-fno-rtti", "-fPIC", "-fvisibility=hidden", "-w"),
 ]
 THREADS = ["-fopenmp"]
+ONCE = ("entry", "sparse_entry", "memory")
 MAKES: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     MAKES = {
@@ -64,10 +65,10 @@ def build(command: list[str], sources: Path, to: Path) -> None:
 
 
 def _link(command: list[str], sources: Path, folder: Path) -> None:
-    """Every source but entry.cpp is compiled once for each instruction set, which BUILT puts into its names."""
-    jobs = {"entry": [str(sources / "entry.cpp"), f'-DTHINWIRE_SOURCES="{digest(sources)}"']}
+    """Every source but those of `ONCE` is compiled for each instruction set, which BUILT puts into its names."""
+    jobs = {name: [str(sources / f"{name}.cpp"), f'-DTHINWIRE_SOURCES="{digest(sources)}"'] for name in ONCE}
     for (name, options), path in product(MAKES.items(), sorted(sources.glob("*.cpp"))):
-        if path.name != "entry.cpp":
+        if path.stem not in ONCE:
             jobs[f"{path.stem}-{name}"] = [str(path), f"-DTHINWIRE_ISA={name}", *options]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         compiled = (

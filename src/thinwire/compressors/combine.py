@@ -126,9 +126,11 @@ class Chain(Compressor):
         return replace(self, select=self.select.bind(workers), code=self.code.bind(workers))
 
     def pack(self, x: Tensor, key: Key) -> Tensor:
-        values, side = self.select.pick(x, key)
-        packed = torch.cat((self.code.pack(values.contiguous(), key), side), dim=1)
-        self.raise_flags(packed, x.shape[1], ~x.isfinite().all(dim=1))
+        values, side, bad = self.select.pick(x, key)
+        packed = self.code.pack(values, key)
+        if side.shape[1]:
+            packed = torch.cat((packed, side), dim=1)
+        self.raise_flags(packed, x.shape[1], bad)
         return packed
 
     def unpack(self, payload: Payload) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from thinwire._check import call, fault
 from thinwire.compressors.base import Compressor, whole
 from thinwire.compressors.plain import Identity
 from thinwire.kernels.format import Blocks
-from thinwire.kernels.pack import pack, packed_size, unpack
+from thinwire.kernels.pack import packed_size
 from thinwire.keys import Key, Purpose
 from thinwire.payload import Payload
 
@@ -22,6 +22,17 @@ if TYPE_CHECKING:
     from thinwire.compressors.combine import Chain
 
 LARGEST_BLOCK = 1 << 16
+
+
+class Picked(NamedTuple):
+    """What a selector took from (rows, d)."""
+
+    values: Tensor
+    """(rows, kept(d))"""
+    side: Tensor
+    """(rows, side_bytes(d)) uint8"""
+    bad: Tensor
+    """(rows,) bool: which rows hold a NaN or an Inf, kept or not."""
 
 
 class Selector(Compressor):
@@ -43,8 +54,8 @@ class Selector(Compressor):
         return 0
 
     @abstractmethod
-    def pick(self, x: Tensor, key: Key) -> tuple[Tensor, Tensor]:
-        """(rows, d) -> the values (rows, kept(d)) and the side information (rows, side_bytes(d)) uint8."""
+    def pick(self, x: Tensor, key: Key) -> Picked:
+        """What travels of x (rows, d), and which rows of all of x are not finite."""
 
     @abstractmethod
     def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
@@ -85,6 +96,11 @@ def check_count(cls: str, k: float) -> None:
     good = (k >= 1) if isinstance(k, int) else (0 < k <= 1)
     if isinstance(k, bool) or not good:
         raise ValueError(fault(call(cls, k=k), "k is a positive number of coordinates, or a fraction in (0, 1]", k))
+
+
+def _nothing(x: Tensor) -> Tensor:
+    """The side information of a selector whose key says everything."""
+    return x.new_empty(len(x), 0, dtype=torch.uint8)
 
 
 def equal_blocks(d: int, block: int) -> Blocks:
@@ -132,24 +148,19 @@ class RandK(Selector):
         blocks, keep = self._counts(d)
         return keep * blocks.size
 
-    def _where(self, key: Key, d: int) -> Tensor:
+    def _which(self, key: Key, d: int) -> Tensor:
+        """(rows, keep): the numbers of the runs that are kept, ascending."""
         blocks, keep = self._counts(d)
-        chosen = kernels.smallest_draws(key.stream(Purpose.SELECT, shared=self.shared), keep, blocks.count)
-        if blocks.size == 1:
-            return chosen
-        return (chosen[:, :, None] * blocks.size + torch.arange(blocks.size)).flatten(1)
+        return kernels.smallest_draws(key.stream(Purpose.SELECT, shared=self.shared), keep, blocks.count)
 
-    def pick(self, x: Tensor, key: Key) -> tuple[Tensor, Tensor]:
-        padding = self._counts(x.shape[1])[0].padding
-        where = self._where(key, x.shape[1]).to(x.device)
-        padded = torch.nn.functional.pad(x, (0, padding)) if padding else x
-        return padded.gather(1, where), x.new_empty(len(x), 0, dtype=torch.uint8)
+    def pick(self, x: Tensor, key: Key) -> Picked:
+        d = x.shape[1]
+        values, bad = kernels.pick_runs(x, self._which(key, d).to(x.device), self._counts(d)[0])
+        return Picked(values, _nothing(x), bad)
 
     def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
         blocks, keep = self._counts(d)
-        out = values.new_zeros(len(values), d + blocks.padding)
-        scaled = values * (blocks.count / keep) if d else values
-        return out.scatter_(1, self._where(key, d).to(values.device), scaled)[:, :d]
+        return kernels.place_runs(values, self._which(key, d).to(values.device), blocks, blocks.count / max(keep, 1))
 
 
 @dataclass(frozen=True, repr=False)
@@ -204,17 +215,24 @@ class PermK(Selector):
         first workers would have one coordinate more than the others whenever n does not divide d.
         """
         order = kernels.ranked_draws(key.of(range(1)).stream(Purpose.SELECT, shared=True), d)
-        dealt = max(self.n, 1) if self.n <= d else d
+        dealt, kept = min(self.n, d), self.kept(d)
         turn = int(key.uniform(Purpose.OWNER) * dealt)
         rank = torch.arange(key.ranks.start, key.ranks.stop, key.ranks.step)
-        position = ((rank + turn) % dealt)[:, None] + dealt * torch.arange(self.kept(d))
-        return torch.where(position < d, order[:, position.clamp(max=d - 1)], d).transpose(0, 1).flatten(0, 1)
+        if kept * dealt > d:
+            order = torch.nn.functional.pad(order, (0, kept * dealt - d), value=d)
+        return order.view(-1, kept, dealt)[:, :, (rank + turn) % dealt].permute(2, 0, 1).flatten(0, 1)
 
-    def pick(self, x: Tensor, key: Key) -> tuple[Tensor, Tensor]:
-        none = x.new_empty(len(x), 0, dtype=torch.uint8)
-        if not x.shape[1]:
-            return x, none
-        return torch.nn.functional.pad(x, (0, 1)).gather(1, self._where(key, x.shape[1]).to(x.device)), none
+    def pick(self, x: Tensor, key: Key) -> Picked:
+        d = x.shape[1]
+        if not d:
+            return Picked(x, _nothing(x), kernels.nonfinite(x))
+        where = self._where(key, d).to(x.device)
+        last = where[:, -1:]
+        short = last == d
+        last.clamp_(max=d - 1)
+        values = x.gather(1, where)
+        values[:, -1:].masked_fill_(short, 0.0)
+        return Picked(values, _nothing(x), kernels.nonfinite(x))
 
     def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
         out = values.new_zeros(len(values), d + 1)
@@ -262,26 +280,10 @@ class TopK(Selector):
 
     def side_bytes(self, d: int) -> int:
         blocks, keep = self._counts(d)
-        return blocks.count * packed_size(keep, self._bits(blocks))
+        return blocks.count * packed_size(keep, kernels.index_bits(blocks))
 
-    @staticmethod
-    def _bits(blocks: Blocks) -> int:
-        return max(blocks.size - 1, 1).bit_length()
-
-    def pick(self, x: Tensor, key: Key) -> tuple[Tensor, Tensor]:
-        blocks, keep = self._counts(x.shape[1])
-        if not x.shape[1]:
-            return x, x.new_empty(len(x), 0, dtype=torch.uint8)
-        cut = torch.nn.functional.pad(x, (0, blocks.padding)).reshape(-1, blocks.size)
-        where = kernels.largest_elements(cut.to(torch.float32), keep)
-        values, side = cut.gather(1, where), pack(where.t(), self._bits(blocks)).t()
-        return values.view(len(x), self.kept(x.shape[1])), side.reshape(len(x), self.side_bytes(x.shape[1]))
+    def pick(self, x: Tensor, key: Key) -> Picked:
+        return Picked(*kernels.pick_largest(x, *self._counts(x.shape[1])))
 
     def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
-        blocks, keep = self._counts(d)
-        out = values.new_zeros(len(values) * blocks.count, blocks.size)
-        if d:
-            packed = side.reshape(len(out), packed_size(keep, self._bits(blocks))).t()
-            where = unpack(packed, keep, self._bits(blocks)).t().clamp(max=blocks.size - 1).to(torch.int64)
-            out.scatter_(1, where, values.reshape(len(out), keep))
-        return out.view(len(values), blocks.count * blocks.size)[:, :d]
+        return kernels.place_largest(values, side, *self._counts(d))

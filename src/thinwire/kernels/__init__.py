@@ -2,15 +2,21 @@
 
 `encode` and `decode` turn blocks of float32 into packed codes and back, bit for bit as docs/wire-format.md says;
 `encode_difference` and `decode_mean` do it in one pass with the sender's and the receiver's arithmetic around them;
-`smallest_draws`, `ranked_draws` and `largest_elements` select coordinates.
+`smallest_draws` and `ranked_draws` choose coordinates; `pick_runs` and `pick_largest` gather what was chosen, and
+`place_runs` and `place_largest` put it back. `nonfinite` says which rows hold a NaN or an Inf.
 """
 
 from thinwire.kernels.cpu import single_thread
 from thinwire.kernels.dispatch import decode, decode_mean, encode, encode_difference
 from thinwire.kernels.format import Blocks, Format, Kind
-from thinwire.kernels.reference import (
-    largest_elements,
+from thinwire.kernels.memory import fresh
+from thinwire.kernels.reference_sparse import index_bits
+from thinwire.kernels.sparse import (
     nonfinite,
+    pick_largest,
+    pick_runs,
+    place_largest,
+    place_runs,
     ranked_draws,
     smallest_draws,
 )
@@ -23,8 +29,13 @@ __all__ = [
     "decode_mean",
     "encode",
     "encode_difference",
-    "largest_elements",
+    "fresh",
+    "index_bits",
     "nonfinite",
+    "pick_largest",
+    "pick_runs",
+    "place_largest",
+    "place_runs",
     "ranked_draws",
     "single_thread",
     "smallest_draws",

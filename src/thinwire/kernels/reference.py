@@ -152,27 +152,3 @@ def decode_mean(
         return torch.mul(mean, nu, out=out), None
     moved = base + mean * lam
     return torch.add(base, mean * nu, out=out), moved if after is None else after.copy_(moved)
-
-
-def smallest_draws(stream: Tensor, count: int, of: int) -> Tensor:
-    """(rows, count) int64, ascending: the numbers below `of` whose 32-bit draws are smallest, the lower on a tie.
-
-    Draw number i is element i mod 1024 of block i // 1024, at 32 bits an element.
-    """
-    return ranked_draws(stream, of)[:, :count].sort(dim=1).values
-
-
-def ranked_draws(stream: Tensor, of: int) -> Tensor:
-    """(rows, of) int64: the numbers below `of` in the order of their 32-bit draws, a random permutation of each row."""
-    rows, blocks = len(stream), -(-of // 1024)
-    number = torch.arange(rows * blocks, device=stream.device)
-    draws = Draws(stream[number // max(blocks, 1)], number % max(blocks, 1)).words(1024)
-    return draws.t().reshape(rows, blocks * 1024)[:, :of].argsort(dim=1, stable=True)
-
-
-def largest_elements(blocks: Tensor, count: int) -> Tensor:
-    """(c, count) int64, ascending: where each float32 block has its `count` largest magnitudes, the lower on a tie."""
-    size = blocks.shape[1]
-    magnitude = (blocks.view(torch.int32) & 0x7FFFFFFF).to(torch.int64)
-    order = magnitude << 32 | size - 1 - torch.arange(size, device=blocks.device)
-    return order.topk(count, dim=1, sorted=False).indices.sort(dim=1).values
