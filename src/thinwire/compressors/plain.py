@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinwire import kernels
 from thinwire._check import call, one_of
 from thinwire.compressors.base import Compressor
 from thinwire.keys import Key
@@ -26,14 +27,16 @@ class Values(Compressor):
         return (d + 1) * self.element.itemsize
 
     def pack(self, x: Tensor, key: Key) -> Tensor:
-        out = torch.zeros(len(x), x.shape[1] + 1, dtype=self.element, device=x.device)
+        out = kernels.fresh(len(x), x.shape[1] + 1, self.element, x.device)
         out[:, :-1] = x
-        out[:, -1] = torch.where(out[:, :-1].isfinite().all(dim=1), 0.0, float("nan"))
+        out[:, -1] = torch.where(kernels.nonfinite(out[:, :-1]), float("nan"), 0.0)
         return out.view(torch.uint8)
 
     def unpack(self, payload: Payload) -> Tensor:
         wide = torch.float64 if self.element == torch.float64 else torch.float32
-        return view(payload.data, self.element)[:, :-1].to(wide, copy=True)
+        return kernels.fresh(len(payload.data), payload.d, wide, payload.data.device).copy_(
+            view(payload.data, self.element)[:, :-1]
+        )
 
     def omega(self, d: int) -> float | None:
         return 0.0
