@@ -11,6 +11,7 @@ from torch import Tensor
 from thinwire import kernels
 from thinwire.compressors.select import equal_blocks
 from thinwire.kernels import cpu, cpu_sparse, reference_sparse
+from thinwire.kernels.arith import rank_sum
 from thinwire.kernels.format import Blocks
 from thinwire.keys import Key, Purpose
 
@@ -61,7 +62,7 @@ def check_largest(x: Tensor, blocks: Blocks, keep: int) -> None:
     for level in LEVELS:
         found = cpu_sparse.pick_largest(x, blocks, keep, level)
         assert all(map(same_bits, found, (values, side, bad))), (blocks, keep, level)
-        assert same_bits(cpu_sparse.place_largest(values, side, blocks, keep, level), back), (blocks, keep, level)
+        assert same_bits(cpu_sparse.place_largest(values, side, blocks, keep, level=level), back), (blocks, keep, level)
 
 
 @pytest.mark.parametrize("character", KINDS)
@@ -103,8 +104,8 @@ def test_any_side_bytes_lead_to_places_in_the_row(d: int, block: int, draw: st.D
     expected = reference_sparse.place_largest(ones, side, blocks, keep)
     numbers = torch.arange(1.0, 1 + ones.numel())[None]
     for level in LEVELS:
-        assert torch.equal(cpu_sparse.place_largest(ones, side, blocks, keep, level), expected)
-        placed = cpu_sparse.place_largest(numbers, side, blocks, keep, level)
+        assert torch.equal(cpu_sparse.place_largest(ones, side, blocks, keep, level=level), expected)
+        placed = cpu_sparse.place_largest(numbers, side, blocks, keep, level=level)
         assert torch.equal(placed != 0, expected != 0)
 
 
@@ -138,7 +139,25 @@ def test_runs_are_taken_and_returned_alike(character: str) -> None:
             back = reference_sparse.place_runs(values, which, blocks, scale)
             for level in LEVELS:
                 assert all(map(same_bits, cpu_sparse.pick_runs(x, which, blocks, level), (values, bad)))
-                assert same_bits(cpu_sparse.place_runs(values, which, blocks, scale, level), back)
+                assert same_bits(cpu_sparse.place_runs(values, which, blocks, scale, level=level), back)
+
+
+@pytest.mark.parametrize(("workers", "groups"), [(1, 3), (2, 1), (3, 2), (64, 1), (65, 1)])
+def test_the_sum_over_workers_is_that_of_their_rows_in_rank_order(workers: int, groups: int) -> None:
+    """By the seam, since the library leaves more than 64 workers to the reference. A sum of -0 and 0 is 0."""
+    rows = workers * groups
+    for character in ("heavy", "zeros"):
+        for d, block in ((1, 1), (300, 7), (20_000, 256)):
+            blocks, x = equal_blocks(d, block), rows_of(character, rows, d)
+            keep = blocks.size // 2 + 1
+            values, side, _ = reference_sparse.pick_largest(x, blocks, keep)
+            expected = rank_sum(reference_sparse.place_largest(values, side, blocks, keep).view(workers, groups, d))
+            assert same_bits(kernels.place_largest(values, side, blocks, keep, workers), expected)
+            keep = blocks.count // 2 + 1
+            which = reference_sparse.smallest_draws(stream(rows), keep, blocks.count)
+            values, _ = reference_sparse.pick_runs(x, which, blocks)
+            expected = rank_sum(reference_sparse.place_runs(values, which, blocks, 3.7).view(workers, groups, d))
+            assert same_bits(kernels.place_runs(values, which, blocks, 3.7, workers), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

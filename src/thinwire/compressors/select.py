@@ -114,7 +114,7 @@ class RandK(Selector):
     """Keep k coordinates chosen uniformly at random, times d / k. The key tells which: no index travels.
 
     `k` counts coordinates (int) or is a fraction of d (float). With `block` > 1 whole runs of `block` consecutive
-    coordinates are kept or not: 10 to 40 times faster on large vectors, with the same ω. With `shared=True` all
+    coordinates are kept or not: about three times faster on large vectors, with the same ω. With `shared=True` all
     workers keep the same coordinates: payloads can be summed on the wire, but errors no longer average out.
 
     ω = d / k − 1, tight. Source: Stich et al., "Sparsified SGD with memory" (NeurIPS 2018), scaled to be unbiased.

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from thinwire.kernels.arith import LANES
 from thinwire.kernels.cpu import FAULTS, available, best, loaded
 from thinwire.kernels.format import Blocks
 from thinwire.kernels.memory import fresh
@@ -36,9 +37,9 @@ def _library() -> ctypes.CDLL:
         "smallest": (c_int64, c_void_p, c_int64, c_int64, c_void_p),
         "ranked": (c_int64, c_void_p, c_int64, c_void_p),
         "pick_runs": (POINTER(_Cut), c_int64, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
-        "place_runs": (POINTER(_Cut), c_int64, c_void_p, c_void_p, c_float, c_void_p),
+        "place_runs": (POINTER(_Cut), c_int64, c_int64, c_void_p, c_void_p, c_float, c_void_p),
         "pick_largest": (POINTER(_Cut), c_int64, c_void_p, c_int64, c_void_p, c_void_p, c_void_p),
-        "place_largest": (POINTER(_Cut), c_int64, c_void_p, c_void_p, c_int64, c_void_p),
+        "place_largest": (POINTER(_Cut), c_int64, c_int64, c_void_p, c_void_p, c_int64, c_void_p),
     }
     for name, types in arguments.items():
         function = getattr(found, f"thinwire_{name}")
@@ -71,8 +72,13 @@ def takes_draws(stream: Tensor, keep: int, of: int) -> bool:
     return _here(stream, torch.int64) and stream.shape[1] == 4 and 0 < keep <= of <= MOST and available()
 
 
+def takes_sum(values: Tensor, blocks: Blocks, keep: int, workers: int) -> bool:
+    """Whether the library can place these values and sum them: it has one lane of `rank_sum`."""
+    return takes_row(values, blocks, keep) and 0 < workers <= LANES and len(values) % workers == 0
+
+
 def takes_row(x: Tensor, blocks: Blocks, keep: int) -> bool:
-    """Whether the library can pick from these rows, or place these values."""
+    """Whether the library can pick from these rows."""
     return _here(x, torch.float32) and blocks.d > 0 and keep > 0 and available()
 
 
@@ -112,14 +118,16 @@ def pick_runs(x: Tensor, which: Tensor, blocks: Blocks, level: int | None = None
     return values, bad
 
 
-def place_runs(values: Tensor, which: Tensor, blocks: Blocks, scale: float, level: int | None = None) -> Tensor:
+def place_runs(
+    values: Tensor, which: Tensor, blocks: Blocks, scale: float, workers: int = 1, level: int | None = None
+) -> Tensor:
     """`reference_sparse.place_runs`."""
     values, which, keep = values.contiguous(), which.contiguous(), which.shape[1]
     assert which.dtype == torch.int64
     assert values.shape == (len(which), keep * blocks.size)
-    out = fresh(len(values), blocks.d, torch.float32)
+    out = fresh(len(values) // workers, blocks.d, torch.float32)
     cut = _Cut(blocks.d, blocks.count, blocks.size, keep)
-    _call("place_runs", level, cut, len(values), values.data_ptr(), which.data_ptr(), scale, out.data_ptr())
+    _call("place_runs", level, cut, workers, len(out), values.data_ptr(), which.data_ptr(), scale, out.data_ptr())
     return out
 
 
@@ -136,14 +144,16 @@ def pick_largest(x: Tensor, blocks: Blocks, keep: int, level: int | None = None)
     return values, side, bad
 
 
-def place_largest(values: Tensor, side: Tensor, blocks: Blocks, keep: int, level: int | None = None) -> Tensor:
+def place_largest(
+    values: Tensor, side: Tensor, blocks: Blocks, keep: int, workers: int = 1, level: int | None = None
+) -> Tensor:
     """`reference_sparse.place_largest`."""
     values, side, bits = values.contiguous(), _side_by_side(side), index_bits(blocks)
     assert values.shape == (len(side), blocks.count * keep)
     assert side.dtype == torch.uint8
     assert side.shape[1] == blocks.count * packed_size(keep, bits)
-    out = fresh(len(values), blocks.d, torch.float32)
+    out = fresh(len(values) // workers, blocks.d, torch.float32)
     cut = _Cut(blocks.d, blocks.count, blocks.size, keep, bits)
     read = values.data_ptr(), side.data_ptr(), side.stride(0)
-    _call("place_largest", level, cut, len(values), *read, out.data_ptr())
+    _call("place_largest", level, cut, workers, len(out), *read, out.data_ptr())
     return out

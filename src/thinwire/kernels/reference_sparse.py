@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from thinwire.kernels.arith import rank_sum
 from thinwire.kernels.draws import Draws
 from thinwire.kernels.format import Blocks
 from thinwire.kernels.pack import pack, packed_size, unpack
@@ -39,10 +40,13 @@ def pick_runs(x: Tensor, which: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]
     return _padded(x, blocks).gather(1, _coordinates(which, blocks)), nonfinite(x)
 
 
-def place_runs(values: Tensor, which: Tensor, blocks: Blocks, scale: float) -> Tensor:
-    """(rows, d): values · scale where `pick_runs` took them from, zeros elsewhere."""
+def place_runs(values: Tensor, which: Tensor, blocks: Blocks, scale: float, workers: int = 1) -> Tensor:
+    """Rows of values · scale where `pick_runs` took them from and zeros elsewhere; the sums over the workers.
+
+    Row w · groups + g is worker w's for group g: gives the (groups, d) sums of `rank_sum`, with one worker the rows.
+    """
     out = values.new_zeros(len(values), blocks.count * blocks.size)
-    return out.scatter_(1, _coordinates(which, blocks), values * scale)[:, : blocks.d]
+    return _summed(out.scatter_(1, _coordinates(which, blocks), values * scale)[:, : blocks.d], workers)
 
 
 def pick_largest(x: Tensor, blocks: Blocks, keep: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -57,13 +61,16 @@ def pick_largest(x: Tensor, blocks: Blocks, keep: int) -> tuple[Tensor, Tensor, 
     return values.view(len(x), blocks.count * keep), side.reshape(len(x), blocks.count * side.shape[1]), nonfinite(x)
 
 
-def place_largest(values: Tensor, side: Tensor, blocks: Blocks, keep: int) -> Tensor:
-    """(rows, d): the values where `pick_largest` took them from, zeros elsewhere; an index past a block is its last."""
+def place_largest(values: Tensor, side: Tensor, blocks: Blocks, keep: int, workers: int = 1) -> Tensor:
+    """Rows of the values where `pick_largest` took them from and zeros elsewhere, summed as in `place_runs`.
+
+    An index that reaches past a block is taken as its last.
+    """
     out = values.new_zeros(len(values) * blocks.count, blocks.size)
     packed = side.reshape(len(out), packed_size(keep, index_bits(blocks))).t()
     where = unpack(packed, keep, index_bits(blocks)).t().clamp(max=blocks.size - 1).to(torch.int64)
     out.scatter_(1, where, values.reshape(len(out), keep))
-    return out.view(len(values), blocks.count * blocks.size)[:, : blocks.d]
+    return _summed(out.view(len(values), blocks.count * blocks.size)[:, : blocks.d], workers)
 
 
 def largest_elements(blocks: Tensor, count: int) -> Tensor:
@@ -90,3 +97,7 @@ def _padded(x: Tensor, blocks: Blocks) -> Tensor:
 def _coordinates(which: Tensor, blocks: Blocks) -> Tensor:
     within = torch.arange(blocks.size, device=which.device)
     return (which[:, :, None] * blocks.size + within).flatten(1)
+
+
+def _summed(rows: Tensor, workers: int) -> Tensor:
+    return rows if workers == 1 else rank_sum(rows.reshape(workers, len(rows) // workers, rows.shape[1]))

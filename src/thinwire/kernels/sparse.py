@@ -36,11 +36,11 @@ def pick_runs(x: Tensor, which: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]
     return reference_sparse.pick_runs(x, which, blocks)
 
 
-def place_runs(values: Tensor, which: Tensor, blocks: Blocks, scale: float) -> Tensor:
-    """(rows, d): values · scale where `pick_runs` took them from, zeros elsewhere."""
-    if cpu_sparse.takes_row(values, blocks, which.shape[1]):
-        return cpu_sparse.place_runs(values, which, blocks, scale)
-    return reference_sparse.place_runs(values, which, blocks, scale)
+def place_runs(values: Tensor, which: Tensor, blocks: Blocks, scale: float, workers: int = 1) -> Tensor:
+    """Rows of values · scale where `pick_runs` took them from, zeros elsewhere; (groups, d) sums over the workers."""
+    if cpu_sparse.takes_sum(values, blocks, which.shape[1], workers):
+        return cpu_sparse.place_runs(values, which, blocks, scale, workers)
+    return reference_sparse.place_runs(values, which, blocks, scale, workers)
 
 
 def pick_largest(x: Tensor, blocks: Blocks, keep: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,8 +50,8 @@ def pick_largest(x: Tensor, blocks: Blocks, keep: int) -> tuple[Tensor, Tensor, 
     return reference_sparse.pick_largest(x, blocks, keep)
 
 
-def place_largest(values: Tensor, side: Tensor, blocks: Blocks, keep: int) -> Tensor:
-    """(rows, d): the values where `pick_largest` took them from, zeros elsewhere."""
-    if cpu_sparse.takes_row(values, blocks, keep):
-        return cpu_sparse.place_largest(values, side, blocks, keep)
-    return reference_sparse.place_largest(values, side, blocks, keep)
+def place_largest(values: Tensor, side: Tensor, blocks: Blocks, keep: int, workers: int = 1) -> Tensor:
+    """Rows of the values where `pick_largest` took them from, zeros elsewhere; (groups, d) sums over the workers."""
+    if cpu_sparse.takes_sum(values, blocks, keep, workers):
+        return cpu_sparse.place_largest(values, side, blocks, keep, workers)
+    return reference_sparse.place_largest(values, side, blocks, keep, workers)

@@ -45,21 +45,43 @@ inline bool pick_runs(const Cut& c, const float* x, const int64_t* which, float*
     return j == c.keep;
 }
 
-inline bool place_runs(const Cut& c, const float* values, const int64_t* which, float scale, float* out) {
-    int64_t j = 0, last = -1;
+// to[0 … n) += from[0 … n)
+INLINE void add(const float* from, int64_t n, float* to) {
+    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+}
+
+// The sum, worker after worker, of what their values say of one row; `apart`: from one worker's row to the next one's.
+// Every term is added, the zeros too: they turn a -0 into 0.
+inline int32_t place_runs(const Cut& c, int64_t workers, int64_t apart, const float* values, const int64_t* which,
+                          float scale, float* out) {
+    Room<int64_t> at(workers);
+    Room<float> scratch(c.size < PIECE ? PIECE : c.size);
+    if (at.none() || scratch.none()) return NO_MEMORY;
+    std::memset(at, 0, sizeof(int64_t) * (size_t)workers);
     pieces(c, [&](int64_t first, int64_t end) {
-        const int64_t from = first * c.size, to = end * c.size < c.d ? end * c.size : c.d;
-        std::memset(out + from, 0, sizeof(float) * (size_t)(to - from));
-        for (; j < c.keep && which[j] > last && which[j] < end; last = which[j++]) {
-            if (c.size == 1) {
-                out[which[j]] = values[j] * scale;
-            } else {
-                const int64_t n = own(c, which[j]);
-                for (int64_t i = 0; i < n; i++) out[which[j] * c.size + i] = values[j * c.size + i] * scale;
+        const int64_t from = first * c.size, n = (end * c.size < c.d ? end * c.size : c.d) - from;
+        for (int64_t worker = 0; worker < workers; worker++) {
+            const float* mine = values + worker * apart * c.keep * c.size;
+            const int64_t* runs = which + worker * apart * c.keep;
+            float* piece = worker ? (float*)scratch : out + from;
+            std::memset(piece, 0, sizeof(float) * (size_t)n);
+            int64_t j = at[worker];
+            for (; j < c.keep && runs[j] < end && runs[j] >= (j ? runs[j - 1] + 1 : 0); j++) {
+                float* to = piece + (runs[j] - first) * c.size;
+                if (c.size == 1) {
+                    *to = mine[j] * scale;
+                } else {
+                    const int64_t here = own(c, runs[j]);
+                    for (int64_t i = 0; i < here; i++) to[i] = mine[j * c.size + i] * scale;
+                }
             }
+            at[worker] = j;
+            if (worker) add(scratch, n, out + from);
         }
     });
-    return j == c.keep;
+    for (int64_t worker = 0; worker < workers; worker++)
+        if (at[worker] != c.keep) return REFUSED;
+    return 0;
 }
 
 // Sections of one field of the codes each, see docs/wire-format.md.
@@ -124,13 +146,19 @@ class Largest {
         return finite((uint32_t)peak);
     }
 
-    // An index that reaches past the block is taken as its last.
-    void place(const float* values, const uint8_t* side, int64_t n, float* out) {
-        std::memset(out, 0, sizeof(float) * (size_t)n);
-        unpack(side, c_.keep, c_.bits, numbers_);
-        for (int64_t i = 0; i < c_.keep; i++) {
-            const int64_t at = numbers_[i] < c_.size ? numbers_[i] : c_.size - 1;
-            if (at < n) out[at] = values[i];
+    // The sum, worker after worker, of what the values of one block say of its n elements; `apart`: values, and bytes,
+    // from one worker's to the next one's. An index that reaches past the block is taken as its last.
+    void place(int64_t workers, const float* values, int64_t apart, const uint8_t* side, int64_t bytes, int64_t n,
+               float* out) {
+        for (int64_t worker = 0; worker < workers; worker++, values += apart, side += bytes) {
+            float* block = worker ? (float*)padded_ : out;
+            std::memset(block, 0, sizeof(float) * (size_t)n);
+            unpack(side, c_.keep, c_.bits, numbers_);
+            for (int64_t i = 0; i < c_.keep; i++) {
+                const int64_t at = numbers_[i] < c_.size ? numbers_[i] : c_.size - 1;
+                if (at < n) block[at] = values[i];
+            }
+            if (worker) add(padded_, n, out);
         }
     }
 

@@ -38,15 +38,15 @@ EXPORT int32_t thinwire_pick_runs(int32_t level, const Cut* c, int64_t rows, con
                                   const int64_t* which, float* values, uint8_t* bad) {
     CALL(pick_runs, c, rows, x, stride, which, values, bad);
 }
-EXPORT int32_t thinwire_place_runs(int32_t level, const Cut* c, int64_t rows, const float* values,
+EXPORT int32_t thinwire_place_runs(int32_t level, const Cut* c, int64_t workers, int64_t groups, const float* values,
                                    const int64_t* which, float scale, float* out) {
-    CALL(place_runs, c, rows, values, which, scale, out);
+    CALL(place_runs, c, workers, groups, values, which, scale, out);
 }
 EXPORT int32_t thinwire_pick_largest(int32_t level, const Cut* c, int64_t rows, const float* x, int64_t stride,
                                      float* values, uint8_t* side, uint8_t* bad) {
     CALL(pick_largest, c, rows, x, stride, values, side, bad);
 }
-EXPORT int32_t thinwire_place_largest(int32_t level, const Cut* c, int64_t rows, const float* values,
-                                      const uint8_t* side, int64_t stride, float* out) {
-    CALL(place_largest, c, rows, values, side, stride, out);
+EXPORT int32_t thinwire_place_largest(int32_t level, const Cut* c, int64_t workers, int64_t groups,
+                                      const float* values, const uint8_t* side, int64_t stride, float* out) {
+    CALL(place_largest, c, workers, groups, values, side, stride, out);
 }

@@ -11,7 +11,8 @@ struct Cut {
     int64_t d, count, size, keep, bits;
 };
 
-// Rows of x lie `stride` elements apart; all other matrices are contiguous.
+// Rows of x and of side bytes lie `stride` elements apart; all other matrices are contiguous. What is placed is summed
+// over the workers, of whose rows worker w's for group g is number w · groups + g.
 struct SparseMake {
     int32_t (*nonfinite)(int64_t rows, int64_t n, const void* x, int64_t stride, int32_t bytes, int32_t infinite,
                    uint8_t* bad);
@@ -19,11 +20,12 @@ struct SparseMake {
     int32_t (*ranked)(int64_t rows, const int64_t* stream, int64_t of, int64_t* out);
     int32_t (*pick_runs)(const Cut*, int64_t rows, const float* x, int64_t stride, const int64_t* which,
                          float* values, uint8_t* bad);
-    int32_t (*place_runs)(const Cut*, int64_t rows, const float* values, const int64_t* which, float scale, float* out);
+    int32_t (*place_runs)(const Cut*, int64_t workers, int64_t groups, const float* values, const int64_t* which,
+                          float scale, float* out);
     int32_t (*pick_largest)(const Cut*, int64_t rows, const float* x, int64_t stride, float* values, uint8_t* side,
                             uint8_t* bad);
-    int32_t (*place_largest)(const Cut*, int64_t rows, const float* values, const uint8_t* side, int64_t stride,
-                             float* out);
+    int32_t (*place_largest)(const Cut*, int64_t workers, int64_t groups, const float* values, const uint8_t* side,
+                             int64_t stride, float* out);
 };
 
 extern const SparseMake thinwire_sparse_baseline, thinwire_sparse_v3, thinwire_sparse_v4;

@@ -60,10 +60,11 @@ int32_t pick(const Cut* c, int64_t rows, const float* x, int64_t stride, const i
     return 0;
 }
 
-int32_t place(const Cut* c, int64_t rows, const float* values, const int64_t* which, float scale, float* out) {
-    if (!sound(*c, c->count)) return REFUSED;
-    for (int64_t row = 0; row < rows; row++, values += c->keep * c->size, which += c->keep, out += c->d)
-        if (!place_runs(*c, values, which, scale, out)) return REFUSED;
+int32_t place(const Cut* c, int64_t workers, int64_t groups, const float* values, const int64_t* which, float scale,
+              float* out) {
+    if (!sound(*c, c->count) || workers < 1) return REFUSED;
+    for (int64_t group = 0; group < groups; group++, values += c->keep * c->size, which += c->keep, out += c->d)
+        if (const int32_t fault = place_runs(*c, workers, groups, values, which, scale, out)) return fault;
     return 0;
 }
 
@@ -81,15 +82,16 @@ int32_t pick_largest(const Cut* c, int64_t rows, const float* x, int64_t stride,
     return 0;
 }
 
-int32_t place_largest(const Cut* c, int64_t rows, const float* values, const uint8_t* side, int64_t stride,
-                      float* out) {
-    if (!sound_blocks(*c)) return REFUSED;
+int32_t place_largest(const Cut* c, int64_t workers, int64_t groups, const float* values, const uint8_t* side,
+                      int64_t stride, float* out) {
+    if (!sound_blocks(*c) || workers < 1) return REFUSED;
     Largest room(*c);
     if (room.none()) return NO_MEMORY;
-    const int64_t bytes = packed(c->keep, c->bits);
-    for (int64_t row = 0; row < rows; row++, side += stride, out += c->d)
+    const int64_t bytes = packed(c->keep, c->bits), apart = groups * c->count * c->keep;
+    for (int64_t group = 0; group < groups; group++, side += stride, out += c->d)
         for (int64_t block = 0; block < c->count; block++, values += c->keep)
-            room.place(values, side + block * bytes, own(*c, block), out + block * c->size);
+            room.place(workers, values, apart, side + block * bytes, groups * stride, own(*c, block),
+                       out + block * c->size);
     return 0;
 }
 
