@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from thinwire import kernels
 from thinwire.comm.base import Pending
 from thinwire.rounds import Round
 from thinwire.training.reducer import Reducer
@@ -87,6 +88,7 @@ class Engine:
         self._thread.join(timeout=60)
 
     def _run(self) -> None:
+        kernels.single_thread()  # the others are the backward pass'
         while not (self._ending and not self._backlog and not self._up and not self._down):
             heard = self._news.wait(LOOK if self._up or self._down else None)
             self._news.clear()

@@ -62,7 +62,8 @@ class Smallest {
         for (int64_t start = 0; start < of_; start += TILE) {
             const int64_t here = of_ - start < TILE ? of_ - start : TILE;
             uint32_t tile[TILE];
-            draw(s, start / TILE, TILE / 4, tile);
+            Ahead nothing(tile);
+            draw(s, start / TILE, TILE / 4, tile, nothing);
             for (int64_t i = 0; i < TILE; i++) tile[i] ^= 0x7FFFFFFFu;
             const int64_t more = where_from<WHOLE>(tile, here, least_, (uint32_t)start, numbers_ + n);
             for (int64_t i = n; i < n + more; i++) keys_[i] = (int32_t)tile[numbers_[i] - start];
@@ -110,7 +111,8 @@ inline int32_t rank(Stream s, int64_t of, int64_t* out) {
     const auto each = [&](auto what) {
         for (int64_t start = 0; start < of; start += TILE) {
             uint32_t tile[TILE];
-            draw(s, start / TILE, TILE / 4, tile);
+            Ahead nothing(tile);
+            draw(s, start / TILE, TILE / 4, tile, nothing);
             for (int64_t i = 0; i < TILE && start + i < of; i++) what((uint64_t)tile[i], (uint64_t)(start + i));
         }
     };

@@ -6,6 +6,17 @@
 
 namespace {
 
+// The bits of the largest magnitude of x[0 … n).
+INLINE uint32_t peak_of(const float* x, int64_t n) {
+    const int64_t whole = n - n % L;
+    uint32_t peak = largest(whole, [&](int64_t e) __attribute__((always_inline)) { return load<vf>(x + e); });
+    for (int64_t e = whole; e < n; e++) {
+        const uint32_t magnitude = bits<uint32_t>(x[e]) & ~TOP;
+        peak = magnitude > peak ? magnitude : peak;
+    }
+    return peak;
+}
+
 // A row is worked on in pieces that stay in a core's cache.
 constexpr int64_t PIECE = 1 << 14;
 
@@ -29,7 +40,7 @@ inline bool pick_runs(const Cut& c, const float* x, const int64_t* which, float*
     int64_t j = 0, last = -1;
     pieces(c, [&](int64_t first, int64_t end) {
         const int64_t from = first * c.size, to = end * c.size < c.d ? end * c.size : c.d;
-        const uint32_t here = largest(x + from, to - from);
+        const uint32_t here = peak_of(x + from, to - from);
         peak = here > peak ? here : peak;
         for (; j < c.keep && which[j] > last && which[j] < end; last = which[j++]) {
             if (c.size == 1) {

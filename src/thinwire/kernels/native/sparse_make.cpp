@@ -17,7 +17,7 @@ int32_t nonfinite(int64_t rows, int64_t n, const void* x, int64_t stride, int32_
     for (int64_t row = 0; row < rows; row++) {
         uint32_t peak = 0;
         if (bytes == 4) {
-            peak = largest((const float*)x + row * stride, n);
+            peak = peak_of((const float*)x + row * stride, n);
         } else {
             const int16_t* halves = (const int16_t*)x + row * stride;
             int16_t top = 0;
