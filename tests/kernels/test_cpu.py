@@ -16,6 +16,7 @@ from torch import Tensor
 from thinwire import kernels
 from thinwire.kernels import cpu, dispatch, reference
 from thinwire.kernels.format import Format, Kind
+from thinwire.kernels.pack import pack
 from thinwire.keys import Key, Purpose
 
 BOTH = (False, True)
@@ -128,6 +129,15 @@ def test_any_bytes_are_decoded_alike(fmt: Format) -> None:
         check(fmt, data("gauss", 2, d), sent)
 
     run()
+
+
+def test_every_quotient_of_dithering_is_rounded_as_a_division() -> None:
+    """The library multiplies by two parts of 1 / s: all codes of all s, those that no sender makes too."""
+    for levels in range(1, 128):
+        fmt = Format(Kind.DITHER, (2 * levels).bit_length(), 256, levels)
+        codes = torch.arange(256).remainder(1 << fmt.bits)[:, None]
+        sent = torch.cat((torch.tensor([0.7]).view(torch.uint8), pack(codes, fmt.bits)[:, 0], torch.zeros(1).byte()))
+        check(fmt, data("gauss", 1, 256), sent[None])
 
 
 @pytest.mark.parametrize("fmt", SAMPLE, ids=named)

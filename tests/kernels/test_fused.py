@@ -167,6 +167,22 @@ def test_any_number_of_threads_gives_the_same_bytes() -> None:
             assert torch.equal(cpu.encode(fmt, x, keys, by=3), reference.encode(fmt, x, keys))
 
 
+def test_results_written_past_the_caches_are_the_same() -> None:
+    """Large ones in aligned memory are; those that begin one element later cannot be."""
+    d, keys = (1 << 22) + 1025, stream(2)
+    base = data("gauss", 1, d)
+    sent = cpu.encode(DITHER, data("gauss", 2, d), keys)
+    shifted = torch.empty(2, d + 1)[:, 1:]
+    for level in LEVELS:
+        for workers, given in ((2, base), (2, None)):
+            expected = cpu.decode_mean(
+                DITHER, sent, d, keys, workers, torch.float32, given, NU, LAM, shifted[:1], shifted[1:], level=level
+            )
+            got = cpu.decode_mean(DITHER, sent, d, keys, workers, torch.float32, given, NU, LAM, level=level)
+            assert torch.equal(got[0], expected[0])
+            assert given is None or torch.equal(got[1], expected[1])
+
+
 def test_a_thread_can_ask_for_no_others() -> None:
     assert cpu.threads(cpu.SHARED - 1) == 1
     assert cpu.threads(cpu.SHARED) == torch.get_num_threads()

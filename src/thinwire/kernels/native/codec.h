@@ -28,7 +28,7 @@ template <Write<false> WRITE> void say(const Format& f, float scale, const uint8
 }
 
 template <int BITS> void say_rotated(const Format& f, float scale, const uint8_t* body, const Work& work, float* to) {
-    Ahead nothing(to);
+    Ahead nothing;
     unrotate<BITS, false>(f, scale, body, work, to, nothing);
 }
 
@@ -64,7 +64,7 @@ void decode(const Format& f, float scale, const uint8_t* body, Stream, int64_t, 
 template <bool ADD, int BITS>
 void decode_rotated(const Format& f, float scale, const uint8_t* body, Stream stream, int64_t number, const Work& work,
                     float* to) {
-    Ahead ahead(to + f.size);
+    Ahead ahead(to + f.size);  // of use where it is not scratch: eight planes are written at once
     Signs(f.size, work.words).draw(stream, number, ahead);
     unrotate<BITS, ADD>(f, scale, body, work, to, ahead);
 }

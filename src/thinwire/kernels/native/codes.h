@@ -41,18 +41,19 @@ INLINE vf uniform(vi random) { return (vf)(random | (0x3F800000 | 64)) - 1.0f; }
 
 class Halves {
   public:
-    Halves(const Format& f, const Block& b, uint32_t* words) : words_(words), n_((f.size + 7) / 8 * 4), ahead_(b.ahead) {
+    Halves(const Format& f, const Block& b, uint32_t* words)
+        : words_(words), n_((f.size + 7) / 8 * 4), ahead_(b.ahead) {
         draw(b.stream, b.number, n_ / 4, words, ahead_);
     }
     // Calls what(e, random bits) so that the vectors from e on cover the block.
     template <class What> INLINE void each(int64_t size, What what) const {
         const int64_t first = n_ < size ? n_ : size;
         for (int64_t e = 0; e < first; e += L) {
-            ahead_.lines(1);
+            ahead_.vector(e);
             what(e, low_bits(load<vu>(words_ + e)));
         }
         for (int64_t e = n_; e < size; e += L) {
-            ahead_.lines(1);
+            ahead_.vector(e);
             what(e, high_bits(load<vu>(words_ + e - n_)));
         }
     }
@@ -139,7 +140,7 @@ class Levels {
   public:
     INLINE Levels(int32_t levels, float scale) : step_(levels), levels_(levels), scale_(scale) {}
     INLINE vf operator()(vi code) const {
-        const vf level = as_float((code < 2 * levels_ ? code : all(2 * levels_)) - levels_);
+        const vf level = as_float(smaller(code, all(2 * levels_)) - levels_);
         return (level * step_.high + level * step_.low) * scale_;
     }
 
@@ -149,16 +150,18 @@ class Levels {
     float scale_;
 };
 
-// The same of codes so few that they fit into a table.
+// The same of codes so few that they fit into a table, where there is an instruction to look them up.
 class FewLevels {
   public:
-    static INLINE bool enough(const Format& f) { return L >= 8 && 1 << f.bits <= L; }
+    static INLINE bool enough(const Format& f) { return L >= 8 && f.bits <= 4; }
     INLINE FewLevels(int32_t levels, float scale)
-        : table_([&](int code) { return (float)((code < 2 * levels ? code : 2 * levels) - levels) / (float)levels * scale; }) {}
+        : table_([&](int code) {
+              return (float)((code < 2 * levels ? code : 2 * levels) - levels) / (float)levels * scale;
+          }) {}
     INLINE vf operator()(vi code) const { return table_[code]; }
 
   private:
-    Table table_;
+    Table<16> table_;
 };
 
 template <bool ADD, class Meaning> INLINE void write_levels(const Format& f, float scale, const Work& work, float* to) {
@@ -203,12 +206,14 @@ INLINE void read_natural(const Format& f, const uint8_t* body, const Work& work)
 }
 
 template <bool ADD> INLINE void write_natural(const Format& f, float, const Work& work, float* to) {
-    for (int64_t e = 0; e < f.size; e += L) put<ADD>(to + e, (vf)(load_bytes(work.codes + e) << 23 | load_bytes(work.high + e) << 31));
+    for (int64_t e = 0; e < f.size; e += L)
+        put<ADD>(to + e, (vf)(load_bytes(work.codes + e) << 23 | load_bytes(work.high + e) << 31));
 }
 
 float encode_natural_dither(const Format& f, const Block& b, const Work& work, uint8_t* body) {
     const float scale = norm(f, b, work.sums), factor = inverse(1.0f, scale);
-    const float up = bits<float>((uint32_t)(126 + f.levels) << 23), least = bits<float>((uint32_t)(128 - f.levels) << 23);
+    const float up = bits<float>((uint32_t)(126 + f.levels) << 23);
+    const float least = bits<float>((uint32_t)(128 - f.levels) << 23);
     Halves(f, b, work.words).each(f.size, [&](int64_t e, vi random) __attribute__((always_inline)) {
         const vf v = load<vf>(b.values + e), product = absolute(v) * factor;
         const vf t = choose(product > 1.0f, all(1.0f), product);

@@ -38,19 +38,43 @@ template <class T> struct Reader {
     }
 };
 
-template <class T> void finish(const Receiving& r, const T* total, const T* base, int64_t real, T* out, T* after) {
-    const T workers = (T)r.workers, nu = (T)r.nu, lam = (T)r.lam;
+// What is written may be the base, element by element.
+template <class T, class Mean>
+INLINE void finish(const Receiving& r, const T* total, const T* base, int64_t real, T* out, T* after, Mean mean_of) {
+    const T nu = (T)r.nu, lam = (T)r.lam;
     if (!base) {
-        for (int64_t e = 0; e < real; e++) out[e] = total[e] / workers * nu;
+        for (int64_t e = 0; e < real; e++) out[e] = mean_of(total[e]) * nu;
         return;
     }
-#pragma GCC ivdep  // where out or after is base, it is so element by element
+#pragma GCC ivdep
     for (int64_t e = 0; e < real; e++) {
-        const T mean = total[e] / workers, before = base[e];
+        const T mean = mean_of(total[e]), before = base[e];
         out[e] = before + mean * nu;
         after[e] = before + mean * lam;
     }
 }
+
+// The same of whole vectors, written past the caches.
+template <class Mean>
+INLINE void finish_streaming(const Receiving& r, const float* total, const float* base, float* out, float* after,
+                             Mean mean_of) {
+    const float nu = (float)r.nu, lam = (float)r.lam;
+    for (int64_t e = 0; e < r.format->size; e += L) {
+        const vf mean = mean_of(load<vf>(total + e));
+        if (!base) {
+            stream_to(out + e, mean * nu);
+            continue;
+        }
+        const vf before = load<vf>(base + e);
+        stream_to(out + e, before + mean * nu);
+        stream_to(after + e, before + mean * lam);
+    }
+}
+
+// Results so large that no cache would keep them until someone reads them.
+constexpr int64_t STREAMED = 1 << 22;
+
+inline bool aligned(const void* at) { return (uintptr_t)at % sizeof(vf) == 0; }
 
 template <class T>
 void decode_block(const Receiving& r, Decode set, Decode add, int64_t group, int64_t number, const Room& room) {
@@ -72,7 +96,17 @@ void decode_block(const Receiving& r, Decode set, Decode add, int64_t group, int
         for (int64_t worker = l; worker < r.workers; worker += LANES) reader.put(worker, worker > l, to);
         if (l) add_all(lane, real, total);
     }
-    finish(r, total, base, real, out, after);
+    const T workers = (T)r.workers, share = 1 / workers;
+    auto finished = [&](auto mean_of) {
+        if constexpr (sizeof(T) == 4)
+            if (f.d * r.groups >= STREAMED && real == f.size && f.size % L == 0 && aligned(out) && aligned(after))
+                return finish_streaming(r, total, base, out, after, mean_of);
+        finish(r, total, base, real, out, after, mean_of);
+    };
+    if ((r.workers & (r.workers - 1)) == 0)  // the same quotients, and no division
+        finished([=](auto sum) { return sum * share; });
+    else
+        finished([=](auto sum) { return sum / workers; });
 }
 
 }  // namespace
@@ -87,6 +121,7 @@ int32_t BUILT(decode)(const Receiving& r) {
     shared(r.threads, r.groups * f.count, [&](int32_t thread, int64_t first, int64_t last) {
         const Room room = rooms.of(thread);
         for (int64_t at = first; at < last; at++) block(r, set, add, at / f.count, at % f.count, room);
+        settle();
     });
     return 0;
 }

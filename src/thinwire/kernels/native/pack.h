@@ -21,14 +21,19 @@ template <class What> INLINE void write_bytes(int64_t bytes, uint8_t* to, What w
     std::memcpy(to + i, &last, (size_t)(bytes - i));
 }
 
-// Calls what(i, the bytes from i on), zeros standing beyond their end.
+// The next vector of `left` bytes, zeros standing beyond their end.
+INLINE vu load_some(const uint8_t* from, int64_t left) {
+    if (left >= V) return load<vu>(from);
+    vu some = {};
+    std::memcpy(&some, from, (size_t)left);
+    return some;
+}
+
+// Calls what(i, the bytes from i on).
 template <class What> INLINE void read_bytes(int64_t bytes, const uint8_t* from, What what) {
     int64_t i = 0;
     for (; i + V <= bytes; i += V) what(i, load<vu>(from + i));
-    if (i == bytes) return;
-    vu last = {};
-    std::memcpy(&last, from + i, (size_t)(bytes - i));
-    what(i, last);
+    if (i < bytes) what(i, load_some(from + i, bytes - i));
 }
 
 // A section of the WIDTH bits of the codes from bit `shift` on. Shifting whole lanes is shifting bytes, once masked.
@@ -91,8 +96,7 @@ INLINE void read_trits(const uint8_t* from, int64_t size, uint8_t* codes) {
     const int64_t bytes = (size + 4) / 5;
     // from the end, since a vector of a plane reaches into the next plane
     for (int64_t i = (bytes - 1) / V * V; i >= 0; i -= V) {
-        vu byte = {};
-        std::memcpy(&byte, from + i, (size_t)(bytes - i < V ? bytes - i : V));
+        const vu byte = load_some(from + i, bytes - i);
         Trits even((vh)byte & (uint16_t)255), odd((vh)byte >> 8);
         vh digit[5];
 #pragma GCC unroll 5

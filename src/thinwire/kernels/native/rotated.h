@@ -105,7 +105,7 @@ template <int BITS> class Nearest {
         return sigma * (float)((CENTROIDS[BITS - 1][k - 1] + CENTROIDS[BITS - 1][k]) / 2);
     }
     float middle_;
-    Table second_, third_;
+    Table<8> second_, third_;
 };
 
 INLINE void turn_twice(int64_t size, float* v, const Signs& signs, Ahead& ahead) {
@@ -115,7 +115,7 @@ INLINE void turn_twice(int64_t size, float* v, const Signs& signs, Ahead& ahead)
         for (int p = 0; p < 8; p++) store(v + e + p * (size / 8), r[p]);
     });
     first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) {
-        ahead.lines(L >= 16 || e % 16 == 0);
+        ahead.vector(e);
         return signs.flip<1>(load<vf>(v + e), e);
     });
     middle_passes(size, v);
@@ -149,7 +149,7 @@ float encode_rotated(const Format& f, const Block& b, const Work& work, uint8_t*
 
     const float unit = 1.0f / (float)size, sigma = std::sqrt(square) * (float)(1.0 / std::sqrt((double)size));
     const Nearest<BITS> nearest(sigma);
-    const Table level([](int k) { return centroid<BITS>(k % HALF); });
+    const Table<8> level([](int k) { return centroid<BITS>(k % HALF); });
     last_pass(size, v, [&](int64_t e, const vf* r) __attribute__((always_inline)) {
         vi code[8];
         vf dot[8], norm[8];
@@ -178,7 +178,7 @@ INLINE void unrotate(const Format& f, float scale, const uint8_t* body, const Wo
     const int64_t size = f.size, eighth = size / 8;
     float* v = work.sums;
     const Signs signs(size, work.words);
-    const Table level([](int k) { return centroid<BITS>(k % HALF); });
+    const Table<8> level([](int k) { return centroid<BITS>(k % HALF); });
     const int log = __builtin_ctzll((unsigned long long)size);
 
     first_pass(size, v, [&](int64_t e) __attribute__((always_inline)) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -41,6 +42,24 @@ template <class V> INLINE V load(const void* from) {
 }
 template <class V> INLINE void store(void* to, V v) { std::memcpy(to, &v, sizeof v); }
 
+// Past the caches, to an address that is a multiple of a vector's size. `settle` makes it seen by other threads.
+INLINE void stream_to(float* to, vf v) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to, (__m512)v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(to, (__m256)v);
+#elif defined(__x86_64__)
+    _mm_stream_ps(to, (__m128)v);
+#else
+    store(to, v);
+#endif
+}
+INLINE void settle() {
+#if defined(__x86_64__)
+    _mm_sfence();
+#endif
+}
+
 template <class To, class From> INLINE To bits(From v) {
     static_assert(sizeof(To) == sizeof(From), "a change of type, not of size");
     To to;
@@ -60,6 +79,15 @@ INLINE vi larger(vi a, vi b) {
     return (vi)_mm256_max_epi32((__m256i)a, (__m256i)b);
 #else
     return a > b ? a : b;
+#endif
+}
+INLINE vi smaller(vi a, vi b) {
+#if defined(__AVX512F__)
+    return (vi)_mm512_min_epi32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    return (vi)_mm256_min_epi32((__m256i)a, (__m256i)b);
+#else
+    return a < b ? a : b;
 #endif
 }
 // b where a is not a number
@@ -132,18 +160,20 @@ template <int S> INLINE vf signs() {
     return load<vf>(v);
 }
 
-// A few floats to look up, as many as a vector has lanes but eight at least: in a register, if there is an instruction.
-class Table {
+// Eight or sixteen floats to look up: in registers, if there is an instruction.
+template <int N> class Table {
   public:
-    static constexpr int SIZE = L < 8 ? 8 : L;
     template <class Entry> INLINE explicit Table(Entry entry) {
-        for (int i = 0; i < SIZE; i++) entries_[i] = entry(i);
+        for (int i = 0; i < N; i++) entries_[i] = entry(i);
     }
     INLINE vf operator[](vi index) const {
 #if defined(__AVX512F__)
         return (vf)_mm512_permutexvar_ps((__m512i)index, (__m512)load<vf>(entries_));
 #elif defined(__AVX2__)
-        return (vf)_mm256_permutevar8x32_ps((__m256)load<vf>(entries_), (__m256i)index);
+        const __m256 low = _mm256_permutevar8x32_ps((__m256)load<vf>(entries_), (__m256i)index);
+        if (N == 8) return (vf)low;
+        const __m256 high = _mm256_permutevar8x32_ps((__m256)load<vf>(entries_ + N / 2), (__m256i)index);
+        return (vf)_mm256_blendv_ps(low, high, (__m256)(index << 28));
 #else
         float v[L];
         for (int i = 0; i < L; i++) v[i] = entries_[index[i]];
@@ -152,7 +182,7 @@ class Table {
     }
 
   private:
-    float entries_[SIZE];
+    float entries_[16] = {};
 };
 
 // The sum by halving of v[0 … size), size a power of two: element i is added to element i + half. v is used up.
@@ -190,17 +220,22 @@ template <class At> INLINE uint32_t largest(int64_t n, At at) {
 // be asked for beyond their ends.
 class Ahead {
   public:
-    INLINE explicit Ahead(const void* a, const void* b = nullptr, const void* c = nullptr)
-        : at_{(uintptr_t)a, (uintptr_t)(b ? b : a), (uintptr_t)(c ? c : a)} {}
+    INLINE explicit Ahead(const void* a = nullptr, const void* b = nullptr, const void* c = nullptr) {
+        for (const void* at : {a, b, c})
+            if (at) at_[count_++] = (uintptr_t)at;
+    }
     INLINE void lines(int n) {
         for (; n > 0; n--)
-            for (uintptr_t& at : at_) {
-                __builtin_prefetch((const void*)at);
-                at += 64;
+            for (int i = 0; i < count_; i++) {
+                __builtin_prefetch((const void*)at_[i]);
+                at_[i] += 64;
             }
     }
+    // as many as the floats of a vector from e on take
+    INLINE void vector(int64_t e) { lines(L >= 16 || e % 16 == 0); }
 
   private:
+    int count_ = 0;
     uintptr_t at_[3];
 };
 

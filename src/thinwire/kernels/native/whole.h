@@ -53,7 +53,7 @@ float dither_difference(const Format& f, const Place& place, const Work& work, u
     Ahead ahead(x + f.size, shift + f.size, after == x ? nullptr : after + f.size);
     dither_eighths(f, place, scale, work.codes, at,
                    [&](int64_t e, vi code) __attribute__((always_inline)) {
-                       ahead.lines(L >= 16 || e % 16 == 0);
+                       ahead.vector(e);
                        store(after + e, load<vf>(shift + e) + meaning(code) * lam);
                    });
     write_codes(f.bits, work.codes, f.size, body);
@@ -68,7 +68,7 @@ inline float dither_plainly(const Format& f, const Place& place, const Work& wor
     const float scale = peak < SMALLEST ? 0.0f : bits<float>(peak);
     Ahead ahead(x + f.size);
     dither_eighths(f, place, scale, work.codes, at,
-                   [&](int64_t e, vi) __attribute__((always_inline)) { ahead.lines(L >= 16 || e % 16 == 0); });
+                   [&](int64_t e, vi) __attribute__((always_inline)) { ahead.vector(e); });
     write_codes(f.bits, work.codes, f.size, body);
     return scale;
 }
