@@ -157,12 +157,12 @@ class Exchange:
         up = self.recursion.start((rows, self.width), (rows, part), self.dtype, self.group.device)
         return up, self.down_recursion.start((rows, part), (n, part), self.dtype, self.group.device)
 
-    def round(self, v: Tensor, step: int, *, dense: bool = False) -> Round[Outcome]:
+    def round(self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None) -> Round[Outcome]:
         """One step's message of each worker, v of shape (rows, d), and the estimate of their mean.
 
         Yields wherever it waits for the wire; `finish(exchange.round(v, step))` is the plain way to run it. `dense`
         sends v whole whatever the link says, and lets the link learn from it. A v of shape (rows, `width`), zeros at
-        its end, saves a copy.
+        its end, saves a copy; so does `out`, memory of that shape in which the estimate may lie.
         """
         clock = Clock()
         key = Key(self.seed, step, self.tensor, self.group.ranks)
@@ -177,7 +177,7 @@ class Exchange:
             after = self.recursion.after(v, up, self._own_share(estimate), sent=news, own=heard.own, dense=True), down
         else:
             said = self._speak_up(v, key)
-            heard = yield from clock.timing(self._way_up(said.payload, step, sent))
+            heard = yield from clock.timing(self._way_up(said.payload, step, sent, out))
             estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
                 if grown is not None:
@@ -190,7 +190,7 @@ class Exchange:
                 below = _speak(
                     self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1].shift
                 )
-                answer = yield from clock.timing(self._way_down(below.payload, sent))
+                answer = yield from clock.timing(self._way_down(below.payload, sent, out))
                 finite = answer.finite and _bounded(answer.estimate)
                 own, shift = answer.own, below.shift
                 down = self.down_recursion.after(estimate, down, answer.after, sent=below.news, own=own, shift=shift)
@@ -217,7 +217,7 @@ class Exchange:
         n = self.group.size
         return _speak(compressor, self.recursion, v, state, key.cut(range(n)), self._spare[0].shift, shares=n)
 
-    def _way_up(self, payload: Payload, step: int, sent: dict[str, int]) -> Steps[Heard]:
+    def _way_up(self, payload: Payload, step: int, sent: dict[str, int], out: Tensor | None) -> Steps[Heard]:
         compressor, n = self.link.compressor, self.group.size
         listen = not self.recursion.plain and (self.recursion.listens or step % ERROR_EVERY == 0)
         route = {"sharded": routes.to_owners, "gather": routes.gather, "allreduce": routes.allreduce}[self.route]
@@ -225,14 +225,8 @@ class Exchange:
             self._count_elements(compressor, payload, sent)
         else:
             sent["up"] = (n - 1) * payload.nbytes
-        return route(
-            self.group,
-            compressor,
-            payload,
-            self.recursion.onto(self.state[0], self._spare[0].mean),
-            self.dtype,
-            listen=listen,
-        )
+        onto = self.recursion.onto(self.state[0], self._spare[0].mean, None if self.route == "sharded" else out)
+        return route(self.group, compressor, payload, onto, self.dtype, listen=listen)
 
     def _whole(self, v: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
         payload = self._exact.encode(self.recursion.send(v, self.state[0], dense=True)[:, : self.d], key)
@@ -245,9 +239,10 @@ class Exchange:
         width, n = compressor.element.itemsize, self.group.size
         sent["up"] = sent["down"] = (n - 1) * share(payload.nbytes // width, n) * width
 
-    def _way_down(self, payload: Payload, sent: dict[str, int]) -> Steps[Heard]:
+    def _way_down(self, payload: Payload, sent: dict[str, int], out: Tensor | None) -> Steps[Heard]:
         sent["down"] = (self.group.size - 1) * payload.nbytes
-        onto, recursion = self.down_recursion.onto(self.state[1], self._spare[1].mean), self.down_recursion
+        room = None if out is None else out.view(self.group.size, -1)
+        onto, recursion = self.down_recursion.onto(self.state[1], self._spare[1].mean, room), self.down_recursion
         listen = recursion.listens and not recursion.plain
         return routes.from_owners(self.group, self.down.compressor, payload, onto, self.dtype, listen=listen)
 

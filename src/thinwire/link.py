@@ -135,12 +135,12 @@ class Recursion:
             news = torch.where(quiet, 0.0, news)
         return news
 
-    def onto(self, state: LinkState, room: Tensor | None = None) -> Onto:
+    def onto(self, state: LinkState, room: Tensor | None = None, out: Tensor | None = None) -> Onto:
         """What the mean of the messages is added to: it makes of it the estimate, and the h̄ of the next step.
 
-        `room` is memory for that h̄. What was sent whole is the estimate as it is, and is added to nothing.
+        `out` is memory for the one, `room` for the other. What was sent whole is added to nothing.
         """
-        return Onto() if self.cumulative else Onto(state.mean, self.nu, self.lam, room)
+        return Onto(out=out) if self.cumulative else Onto(state.mean, self.nu, self.lam, room, out)
 
     def after(
         self,

@@ -25,7 +25,7 @@ def whole(cls: str, name: str, value: object, low: int, high: int) -> None:
 class Onto:
     """What a receiver does with the mean of the messages: base + ν · mean is its estimate, base + λ · mean is kept.
 
-    `room` is memory that what is kept may be written to.
+    `out` is memory for the estimate, `room` for what is kept.
 
     >>> Onto(torch.tensor([1.0]), nu=0.5, lam=0.25).add(torch.tensor([2.0]))
     (tensor([2.]), tensor([1.5000]))
@@ -37,13 +37,14 @@ class Onto:
     nu: float = 1.0
     lam: float = 0.0
     room: Tensor | None = None
+    out: Tensor | None = None
 
     def add(self, mean: Tensor) -> tuple[Tensor, Tensor | None]:
         """The estimate, and what is kept: None without a base."""
-        scaled = mean if self.nu == 1 else mean * self.nu
         if self.base is None:
-            return scaled, None
-        return self.base + scaled, torch.add(self.base, mean * self.lam, out=self.room)
+            return (mean if self.nu == 1 else mean * self.nu), None
+        kept = torch.add(self.base, mean * self.lam, out=self.room)
+        return torch.add(self.base, mean if self.nu == 1 else mean * self.nu, out=self.out), kept
 
 
 class Compressor(ABC):

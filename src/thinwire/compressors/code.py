@@ -59,6 +59,7 @@ class BlockCode(Compressor):
         stream = payload.key.stream(Purpose.CODE).to(payload.data.device)
         return kernels.decode_mean(
             *(self.format, payload.data, payload.d, stream, workers, dtype, onto.base, onto.nu, onto.lam),
+            out=onto.out,
             after=None if onto.base is None else onto.room,
         )
 

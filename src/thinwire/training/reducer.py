@@ -95,6 +95,7 @@ class Reducer:
         ]
         self.averages: dict[int, Tensor] = {}
         self._vectors = [torch.zeros(1, e.width, device=group.device) for e in self.exchanges]
+        self._answers = [torch.zeros_like(vector) for vector in self._vectors]
         self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
@@ -127,7 +128,8 @@ class Reducer:
         if self.settings.momentum is not None:
             self._average(vector, self.averages.get(number), self.settings.momentum)
         dense = self.steps < self.settings.warmup_steps
-        outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense)
+        out = self._answers[number]
+        outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense, out=out)
         step.outcomes[number] = outcome
         if len(step.outcomes) == len(self.frames):
             self._end(step)
