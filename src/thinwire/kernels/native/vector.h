@@ -216,8 +216,10 @@ template <class At> INLINE uint32_t largest(int64_t n, At at) {
 }
 
 // Memory that will be used soon, asked for line by line between other work, so that it comes meanwhile; in ascending
-// order, for then the processor's own prefetching joins in. Up to three stretches, null where there are fewer; they may
-// be asked for beyond their ends.
+// order, for then the processor's own prefetching joins in. It may be asked for beyond its end.
+INLINE void prefetch(const void* from, int64_t bytes) { __builtin_prefetch((const void*)((uintptr_t)from + bytes)); }
+
+// Up to three stretches of it, null where there are fewer.
 class Ahead {
   public:
     INLINE explicit Ahead(const void* a = nullptr, const void* b = nullptr, const void* c = nullptr) {

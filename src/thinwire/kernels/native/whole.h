@@ -22,9 +22,11 @@ typedef float (*Whole)(const Format&, const Place&, const Work&, uint8_t* body);
 
 inline bool whole_vectors(const Format& f) { return f.size % (8 * L) == 0; }
 
-// at(e) are the values from e on, put(e, code) is told what became of them.
-template <class At, class Put>
-INLINE void dither_eighths(const Format& f, const Place& place, float scale, uint8_t* codes, At at, Put put) {
+// at(e) are the values from e on, put(e, code) is told what became of them, and ahead(bytes) is called for every 64
+// bytes of a block.
+template <class At, class Put, class Next>
+INLINE void dither_eighths(const Format& f, const Place& place, float scale, uint8_t* codes, At at, Put put,
+                           Next ahead) {
     const int64_t eighth = f.size / 8;
     const Dithering dithered(f.levels, scale);
     Philox philox(place.stream, place.number, 0, true);
@@ -37,6 +39,7 @@ INLINE void dither_eighths(const Format& f, const Place& place, float scale, uin
             const vi code = dithered(at(e), uniform(p < 4 ? low_bits(words[p]) : high_bits(words[p - 4])));
             store_bytes(codes + e, code);
             put(e, code);
+            if (p * L % 16 == 0) ahead((8 * t + p * L) * (int64_t)sizeof(float));
         }
     }
 }
@@ -50,12 +53,18 @@ float dither_difference(const Format& f, const Place& place, const Work& work, u
     if (peak >= INFINITE) return bits<float>(INFINITE);
     const float scale = peak < SMALLEST ? 0.0f : bits<float>(peak);
     const Meaning meaning(f.levels, scale);
-    Ahead ahead(x + f.size, shift + f.size, after == x ? nullptr : after + f.size);
-    dither_eighths(f, place, scale, work.codes, at,
-                   [&](int64_t e, vi code) __attribute__((always_inline)) {
-                       ahead.vector(e);
-                       store(after + e, load<vf>(shift + e) + meaning(code) * lam);
-                   });
+    auto put = [&](int64_t e, vi code) __attribute__((always_inline)) {
+        store(after + e, load<vf>(shift + e) + meaning(code) * lam);
+    };
+    const float *next = x + f.size, *next_shift = shift + f.size, *next_after = after + f.size;
+    if (after == x)
+        dither_eighths(f, place, scale, work.codes, at, put, [=](int64_t bytes) __attribute__((always_inline)) {
+            prefetch(next, bytes), prefetch(next_shift, bytes);
+        });
+    else
+        dither_eighths(f, place, scale, work.codes, at, put, [=](int64_t bytes) __attribute__((always_inline)) {
+            prefetch(next, bytes), prefetch(next_shift, bytes), prefetch(next_after, bytes);
+        });
     write_codes(f.bits, work.codes, f.size, body);
     return scale;
 }
@@ -66,9 +75,9 @@ inline float dither_plainly(const Format& f, const Place& place, const Work& wor
     const uint32_t peak = largest(f.size, at);
     if (peak >= INFINITE) return bits<float>(INFINITE);
     const float scale = peak < SMALLEST ? 0.0f : bits<float>(peak);
-    Ahead ahead(x + f.size);
-    dither_eighths(f, place, scale, work.codes, at,
-                   [&](int64_t e, vi) __attribute__((always_inline)) { ahead.vector(e); });
+    const float* next = x + f.size;
+    dither_eighths(f, place, scale, work.codes, at, [](int64_t, vi) {},
+                   [=](int64_t bytes) __attribute__((always_inline)) { prefetch(next, bytes); });
     write_codes(f.bits, work.codes, f.size, body);
     return scale;
 }
