@@ -9,19 +9,22 @@ from statistics import median
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from thinwire.comm.base import Group
-from thinwire.compressors import Rotated
+from thinwire.compressors import Dither, Rotated
 from thinwire.exchange import Exchange
 from thinwire.link import Link
 from thinwire.presets import dcgd
-from thinwire.rounds import finish
+from thinwire.rounds import finish_all
 
-LARGEST_SAMPLE = 1 << 20
-"""Elements that a trial sends."""
-PATIENCE = 1.0
-"""Seconds of trials after which there are no more repetitions, once there were `LEAST`."""
-LEAST, MOST = 2, 7
+FIRST_SAMPLE, LARGEST_SAMPLE = 1 << 18, 1 << 23
+"""Elements of a first look at the wire, and the most that a trial sends."""
+TRIAL = 0.25
+"""Seconds that a trial's dense all-reduce is to take, if the model has so many elements."""
+REPETITIONS = 3
+FRAMES = 4
+"""Vectors that a link's trial is cut into, so that they overlap as in training."""
 MARGIN = 1.05
 """What is simpler is taken if it is no slower than the fastest by this factor."""
 
@@ -46,37 +49,52 @@ class Choice:
 
 
 def choose(group: Group, pg: dist.ProcessGroup, d: int) -> Choice:
-    """Try what may be best, from the simplest on: float32 and bfloat16 by DDP's all-reduce, and 3 bits by our link.
+    """Try what may be best, from the simplest on: DDP's all-reduce of float32 and bfloat16, then links of 4 and 3 bits.
 
     Rounds of all trials in turn, on all workers at once; a trial's time is the slowest worker's median, so that all
     decide alike. All workers call this together.
     """
-    link, sample = dcgd(Rotated(bits=3)), min(d, LARGEST_SAMPLE)
+    dense = torch.zeros(min(d, FIRST_SAMPLE), device=group.device)
+    first = _slowest(group, [min(_seconds(group, lambda: pg.allreduce([dense]).wait()) for _ in range(2))])[0]
+    sample = min(d, max(dense.numel(), min(LARGEST_SAMPLE, round(dense.numel() * TRIAL / first))))
     vector = torch.randn(1, sample, generator=torch.Generator().manual_seed(0)).to(group.device)
-    exchange = Exchange(link, sample, group)
     trials: dict[str, tuple[torch.dtype | Link, Callable[[], object]]] = {
         "float32": (torch.float32, lambda: pg.allreduce([vector.clone()]).wait()),
         "bfloat16": (torch.bfloat16, lambda: pg.allreduce([vector.to(torch.bfloat16)]).wait()),
-        repr(link): (link, lambda: finish(exchange.round(vector, 0))),
     }
+    for link in (dcgd(Dither(bits=4)), dcgd(Rotated(bits=3))):
+        trials[repr(link)] = link, _frames(link, group, vector)
     times: dict[str, list[float]] = {name: [] for name in trials}
-    begin = time.perf_counter()
-    for repetition in range(MOST + 1):
+    for repetition in range(REPETITIONS + 1):
         for name, (_, trial) in trials.items():
-            start = time.perf_counter()
-            trial()
-            if group.device.type == "cuda":
-                torch.cuda.synchronize(group.device)
-            if repetition:  # the first one connects and warms up
-                times[name].append(time.perf_counter() - start)
-        spent = _slowest(group, [time.perf_counter() - begin])[0]
-        if repetition >= LEAST and spent > PATIENCE:
-            break
+            seconds = _seconds(group, trial)
+            if repetition:  # the first one warms up
+                times[name].append(seconds)
     slowest = _slowest(group, [median(times[name]) for name in trials])
-    seconds = dict(zip(trials, slowest, strict=True))
     limit = MARGIN * min(slowest)
-    what = next(what for name, (what, _) in trials.items() if seconds[name] <= limit)
-    return Choice(what, seconds, sample)
+    what = next(what for (what, _), seconds in zip(trials.values(), slowest, strict=True) if seconds <= limit)
+    return Choice(what, dict(zip(trials, slowest, strict=True)), sample)
+
+
+def _frames(link: Link, group: Group, vector: Tensor) -> Callable[[], object]:
+    """A trial of a link: the vector in pieces, whose rounds overlap."""
+    pieces = vector.tensor_split(min(FRAMES, vector.shape[1]), dim=1)
+    exchanges = [Exchange(link, piece.shape[1], group, tensor=i) for i, piece in enumerate(pieces)]
+    outs = [torch.zeros(1, exchange.width, device=group.device) for exchange in exchanges]
+
+    def trial() -> object:
+        parts = zip(exchanges, pieces, outs, strict=True)
+        return finish_all([exchange.round(piece, 1, out=out) for exchange, piece, out in parts])
+
+    return trial
+
+
+def _seconds(group: Group, trial: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    trial()
+    if group.device.type == "cuda":
+        torch.cuda.synchronize(group.device)
+    return time.perf_counter() - start
 
 
 def _slowest(group: Group, mine: list[float]) -> list[float]:
