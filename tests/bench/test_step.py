@@ -31,7 +31,7 @@ def small(against: str, links: list[str], **more: Any) -> StepPlan:
 
 @pytest.fixture(scope="module")
 def whole() -> tuple[dict[str, Any], list[tuple[str, int]]]:
-    return raced(small("ddp,fp16,powersgd,powersgd4", ["auto", "dcgd(identity())"]))
+    return raced(small("ddp,fp16,powersgd,powersgd4", ["dcgd(rotated(3))", "dcgd(identity())"]))
 
 
 def of(run: dict[str, Any], name: str) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_all_train_on_the_same_batches_from_the_same_start(whole: tuple[dict[str
     run, _ = whole
     assert of(run, "dcgd(identity())")["loss"] == of(run, "ddp")["loss"]
     assert run["loss_at_start"] > of(run, "ddp")["loss"]
-    assert len({of(run, name)["loss"] for name in ("local", "ddp", "powersgd", "powersgd4", "auto")}) == 5
+    assert len({of(run, name)["loss"] for name in ("local", "ddp", "powersgd", "powersgd4", "dcgd(rotated(3))")}) == 5
 
 
 def test_bytes_are_those_of_each_contenders_own_turns(whole: tuple[dict[str, Any], list[tuple[str, int]]]) -> None:
@@ -70,7 +70,7 @@ def test_bytes_are_those_of_each_contenders_own_turns(whole: tuple[dict[str, Any
     assert of(run, "ddp")["sent"] > dense
     assert of(run, "dcgd(identity())")["sent"] > dense
     assert dense / 2 < of(run, "fp16")["sent"] < of(run, "ddp")["sent"]
-    for name in ("auto", "powersgd"):
+    for name in ("dcgd(rotated(3))", "powersgd"):
         assert of(run, name)["sent"] < of(run, "fp16")["sent"]
     assert of(run, "local")["sent"] < of(run, "powersgd")["sent"]
 

@@ -169,7 +169,7 @@ class Compressor(ABC):
             out: memory for the second result, which may be that of x.
         """
         payload = self.encode(x - shift, key)
-        return payload, torch.add(shift, self.unpack(payload).to(shift.dtype) * lam, out=out)
+        return payload, torch.add(shift, self.unpack(payload).to(shift.dtype).mul_(lam), out=out)
 
     def decode(self, payload: Payload) -> Tensor:
         """What the payload says: float32 (float64 where that travels) of shape (rows, d).

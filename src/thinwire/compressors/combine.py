@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from thinwire._check import call, fault
-from thinwire.compressors.base import Compressor
+from thinwire.compressors.base import Compressor, Onto
 from thinwire.compressors.plain import Identity
 from thinwire.compressors.select import Selector
 from thinwire.keys import Key
@@ -134,10 +134,22 @@ class Chain(Compressor):
         return packed
 
     def unpack(self, payload: Payload) -> Tensor:
+        return self._placed(payload, 1)
+
+    def decode_mean(
+        self, payload: Payload, workers: int, onto: Onto, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        if dtype != torch.float32:
+            return super().decode_mean(payload, workers, onto, dtype)
+        total = self._placed(payload, workers)  # what all placed is added up before it is d long
+        total /= total.new_full((), workers)
+        return onto.add(total)
+
+    def _placed(self, payload: Payload, workers: int) -> Tensor:
         kept = self.select.kept(payload.d)
         split = self.code.nbytes(kept)
         values = self.code.unpack(payload.with_data(payload.data[:, :split].contiguous(), kept))
-        return self.select.place(values, payload.data[:, split:], payload.d, payload.key)
+        return self.select.place(values, payload.data[:, split:], payload.d, payload.key, workers)
 
     def __repr__(self) -> str:
         return f"{self.select!r} >> {self.code!r}"

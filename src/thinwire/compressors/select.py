@@ -11,8 +11,9 @@ from torch import Tensor
 
 from thinwire import kernels
 from thinwire._check import call, fault
-from thinwire.compressors.base import Compressor, whole
+from thinwire.compressors.base import Compressor, Onto, whole
 from thinwire.compressors.plain import Identity
+from thinwire.kernels.arith import rank_sum
 from thinwire.kernels.format import Blocks
 from thinwire.kernels.pack import packed_size
 from thinwire.keys import Key, Purpose
@@ -58,8 +59,11 @@ class Selector(Compressor):
         """What travels of x (rows, d), and which rows of all of x are not finite."""
 
     @abstractmethod
-    def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
-        """The values back at their coordinates, scaled as the selection asks: (rows, d)."""
+    def place(self, values: Tensor, side: Tensor, d: int, key: Key, workers: int = 1) -> Tensor:
+        """The values back at their coordinates, scaled as the selection asks: (rows, d).
+
+        Of rows of several workers, all of the first worker's first, the sums over the workers, in rank order.
+        """
 
     def _alone(self) -> Chain:
         return self >> Identity()  # type: ignore[return-value]  # a selector and a code make a chain
@@ -83,6 +87,11 @@ class Selector(Compressor):
 
     def unpack(self, payload: Payload) -> Tensor:
         return self._alone().unpack(payload)
+
+    def decode_mean(
+        self, payload: Payload, workers: int, onto: Onto, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        return self._alone().decode_mean(payload, workers, onto, dtype)
 
 
 def count_of(k: float, of: int) -> int:
@@ -158,9 +167,10 @@ class RandK(Selector):
         values, bad = kernels.pick_runs(x, self._which(key, d).to(x.device), self._counts(d)[0])
         return Picked(values, _nothing(x), bad)
 
-    def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
+    def place(self, values: Tensor, side: Tensor, d: int, key: Key, workers: int = 1) -> Tensor:
         blocks, keep = self._counts(d)
-        return kernels.place_runs(values, self._which(key, d).to(values.device), blocks, blocks.count / max(keep, 1))
+        which = self._which(key, d).to(values.device)
+        return kernels.place_runs(values, which, blocks, blocks.count / max(keep, 1), workers)
 
 
 @dataclass(frozen=True, repr=False)
@@ -234,11 +244,11 @@ class PermK(Selector):
         values[:, -1:].masked_fill_(short, 0.0)
         return Picked(values, _nothing(x), kernels.nonfinite(x))
 
-    def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
+    def place(self, values: Tensor, side: Tensor, d: int, key: Key, workers: int = 1) -> Tensor:
         out = values.new_zeros(len(values), d + 1)
         if d:
             out.scatter_(1, self._where(key, d).to(values.device), values * float(min(self.n, d)))
-        return out[:, :d]
+        return out[:, :d] if workers == 1 else rank_sum(out[:, :d].reshape(workers, -1, d))
 
 
 @dataclass(frozen=True, repr=False)
@@ -285,5 +295,5 @@ class TopK(Selector):
     def pick(self, x: Tensor, key: Key) -> Picked:
         return Picked(*kernels.pick_largest(x, *self._counts(x.shape[1])))
 
-    def place(self, values: Tensor, side: Tensor, d: int, key: Key) -> Tensor:
-        return kernels.place_largest(values, side, *self._counts(d))
+    def place(self, values: Tensor, side: Tensor, d: int, key: Key, workers: int = 1) -> Tensor:
+        return kernels.place_largest(values, side, *self._counts(d), workers)
