@@ -2,7 +2,7 @@
 
     thinwire lab --hosts 4 --rate none -- python benchmarks/memory.py
 
-A model of a million parameters trains three steps with each link; then every tensor that its wire holds is counted
+A model of a million parameters trains three steps with each link; then every tensor that its wire keeps is counted
 once, by its memory. DDP's own buckets and the optimiser's state are not in it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from types import FunctionType, ModuleType
 
 import torch
 import torch.distributed as dist
@@ -29,16 +30,19 @@ LINKS = (
 )
 
 
-def held(before: set[int]) -> int:
-    """Bytes of all tensors that are alive and were not before, each piece of memory once."""
-    gc.collect()
-    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors() if id(t) not in before}
-    return sum(storages.values())
-
-
-def tensors() -> list[torch.Tensor]:
-    """Every tensor that Python knows of."""
-    return [thing for thing in gc.get_objects() if type(thing) is torch.Tensor]
+def held(root: object) -> int:
+    """Bytes of all tensors that can be reached from an object of thinwire's, each piece of memory once."""
+    seen: dict[int, object] = {}
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType | tw.Group):
+            continue
+        seen[id(thing)] = thing
+        if type(thing) is not torch.Tensor:
+            waiting += gc.get_referents(thing)
+    found = [thing.untyped_storage() for thing in seen.values() if type(thing) is torch.Tensor]
+    return sum({storage.data_ptr(): storage.nbytes() for storage in found}.values())
 
 
 def main() -> None:
@@ -46,18 +50,16 @@ def main() -> None:
     dist.init_process_group("gloo")
     for text, momentum in LINKS:
         model = DistributedDataParallel(torch.nn.Linear(1024, 1024, bias=False))
-        before = {id(t) for t in tensors()}
         wire = tw.attach(model, text, momentum=momentum)
         for _ in range(3):
             model(torch.randn(8, 1024)).square().mean().backward()
             model.zero_grad()
-        kept = held(before)
+        kept = held(wire._reducer)
         if dist.get_rank() == 0:
             note = "" if momentum is None else f", momentum={momentum}"
             line = f"{text + note:40} {kept / 1024**2:6.1f} bytes a parameter, {wire.stats().routes[0].split()[-1]}"
             sys.stdout.write(line + "\n")
         wire.close()
-        del wire, model
     dist.barrier()
     dist.destroy_process_group()
 
