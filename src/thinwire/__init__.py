@@ -29,7 +29,7 @@ from thinwire.link import Link, LinkState, Recursion
 from thinwire.payload import Payload
 from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, marina, rand_diana
 from thinwire.spec import parse_compressor, parse_link, to_text
-from thinwire.training import LinkMemory, Stats, Tally, Wire, all_reduce, attach, reduce_gradients_
+from thinwire.training import LinkMemory, PlainWire, Stats, Tally, Wire, all_reduce, attach, reduce_gradients_
 from thinwire.version import __version__
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Payload",
     "PeerError",
     "PermK",
+    "PlainWire",
     "ProcessGroup",
     "RandK",
     "Recursion",

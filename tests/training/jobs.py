@@ -169,3 +169,49 @@ def die(rank: int, size: int, victim: int) -> str:
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
+
+
+def train_plain(rank: int, size: int, dtype: torch.dtype) -> dict[str, Any]:
+    """The same training with what "auto" attaches where compression does not pay; and the choice itself."""
+    net, model = build()
+    wire = tw.PlainWire(model, dtype, "asked for")
+    for step in range(4):
+        model.zero_grad()
+        model(data(rank, step)).square().mean().backward()
+    return {"gradients": gradients(net), "stats": wire.stats(), "state": wire.state_dict()}
+
+
+def train_ddp(rank: int, size: int) -> dict[str, Any]:
+    """The same by DDP alone."""
+    net, model = build()
+    for step in range(4):
+        model.zero_grad()
+        model(data(rank, step)).square().mean().backward()
+    return {"gradients": gradients(net)}
+
+
+def attach_auto(rank: int, size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Where "auto" leads: the routes and the notes."""
+    _, model = build()
+    wire = tw.attach(model)
+    model(data(rank, 0)).square().mean().backward()
+    stats = wire.stats()
+    wire.close()
+    return stats.routes, stats.notes
+
+
+def load_across(rank: int, size: int) -> tuple[str, str]:
+    """What is said when a plain wire is given a link's state, and a link's wire a plain one's."""
+    _, first = build()
+    plain = tw.PlainWire(first, torch.float32, "asked for")
+    _, second = build()
+    linked = tw.attach(second, "diana(rotated(1))")
+    said = []
+    for wire, state in ((plain, linked.state_dict()), (linked, plain.state_dict())):
+        try:
+            wire.load_state_dict(state)
+        except ValueError as error:
+            said.append(str(error))
+    plain.load_state_dict(plain.state_dict())
+    linked.close()
+    return said[0], said[1]

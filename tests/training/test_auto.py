@@ -1,0 +1,46 @@
+"""What "auto" attaches: the same on all workers, and nothing is lost whichever it is."""
+
+from __future__ import annotations
+
+import torch
+
+from . import jobs
+from .fleet import Fleet
+
+
+def test_all_workers_choose_alike_and_say_why(fleet: Fleet) -> None:
+    """Which it is depends on the machine; that it is one of the four, and the same, does not."""
+    found = fleet.run(jobs.attach_auto)
+    assert len(set(found)) == 1
+    _, notes = found[0]
+    trials = ("float32", "bfloat16", "dcgd(Dither(bits=4))", "dcgd(Rotated(bits=3))")
+    assert any(note.startswith("auto, by trials of") and all(name in note for name in trials) for note in notes)
+
+
+def test_plain_float32_is_ddp_and_its_bytes_are_counted(fleet: Fleet) -> None:
+    """PyTorch's hook divides by 3, DDP without it multiplies by a third: two roundings of the largest summand."""
+    plain, ddp = fleet.run(jobs.train_plain, torch.float32), fleet.run(jobs.train_ddp)
+    assert all(torch.equal(result["gradients"], plain[0]["gradients"]) for result in plain)
+    wanted = ddp[0]["gradients"]
+    assert (plain[0]["gradients"] - wanted).abs().max() <= 8 * torch.finfo(torch.float32).eps * wanted.abs().max()
+    stats = plain[0]["stats"]
+    assert stats.total.steps == 4
+    assert stats.last.ratio == 1
+    assert abs(stats.total.bytes_up + stats.total.bytes_down - stats.total.dense_bytes) <= 8  # rounded, each bucket's
+
+
+def test_plain_bfloat16_halves_the_bytes(fleet: Fleet) -> None:
+    """Three roundings of at most 2^-8 of the workers' gradients, which are √3 times as long as their mean if they have
+    nothing in common."""
+    half, ddp = fleet.run(jobs.train_plain, torch.bfloat16), fleet.run(jobs.train_ddp)
+    assert torch.equal(half[0]["gradients"], half[1]["gradients"])
+    error = (half[0]["gradients"] - ddp[0]["gradients"]).norm()
+    assert 0 < error <= 3 * 3**0.5 * 2.0**-8 * ddp[0]["gradients"].norm()
+    assert round(half[0]["stats"].last.ratio, 3) == 2
+
+
+def test_a_state_of_the_other_kind_is_refused(fleet: Fleet) -> None:
+    to_plain, to_link = fleet.run(jobs.load_across)[0]
+    assert "auto chose a plain all-reduce here" in to_plain
+    assert "diana(rotated(bits=1))" in to_plain
+    assert "plain all-reduce" in to_link
