@@ -25,7 +25,7 @@ def test_plain_float32_is_ddp_and_its_bytes_are_counted(fleet: Fleet) -> None:
     assert (plain[0]["gradients"] - wanted).abs().max() <= 8 * torch.finfo(torch.float32).eps * wanted.abs().max()
     stats = plain[0]["stats"]
     assert stats.total.steps == 4
-    assert stats.last.ratio == 1
+    assert round(stats.last.ratio, 3) == 1
     assert abs(stats.total.bytes_up + stats.total.bytes_down - stats.total.dense_bytes) <= 8  # rounded, each bucket's
 
 
