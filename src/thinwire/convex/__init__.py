@@ -1,0 +1,1 @@
+"""Convex problems over thin wires: data, losses, penalties, solvers, certificates."""
