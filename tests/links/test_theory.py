@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,11 @@ from .quadratics import Quadratics, run
 
 PROBLEM = Quadratics.drawn(n=10, d=16)
 D, N = 16, 10
-ORDER = float(np.abs(PROBLEM.b).max())
+CONSTANTS = theory.Constants(
+    PROBLEM.L, tuple(map(float, PROBLEM.L_i)), float(PROBLEM.L_i.max()), PROBLEM.mu, m=1, convex=True
+)
+SMOOTH = replace(CONSTANTS, strong=0.0, convex=False)
+DISSIMILARITY = float((PROBLEM.grads(PROBLEM.solution) ** 2).sum(1).mean())
 
 
 def distance(x: np.ndarray) -> float:
@@ -37,16 +41,16 @@ def test_diana_converges_linearly_to_machine_precision_while_dcgd_stalls(C: tw.C
 
     DCGD stays at a floor of order (2γ/μn) ω ζ*², its theorem's; nothing that is 10^4 below it would be a floor.
     """
-    omega, L_max = omega_of(C), float(PROBLEM.L_i.max())
-    gamma = theory.diana_step(L_max, PROBLEM.mu, omega, N)
-    steps = math.ceil(75 / min(gamma * PROBLEM.mu, theory.diana_shift(omega) / 2))  # e^-75: the square of 2^-54
-    xs, _ = run(PROBLEM, tw.diana(C), gamma, steps)
+    plan = theory.diana(CONSTANTS, omega_of(C))
+    rounds = plan.rounds(2.0**-108)  # of the squared distance
+    assert rounds is not None
+    xs, _ = run(PROBLEM, tw.diana(C), plan.step, math.ceil(rounds))
     assert distance(xs[-1]) <= (100 * 5 * 2.0**-52) ** 2 * distance(np.zeros(D))
 
-    gamma = theory.dcgd_step(PROBLEM.L, L_max, omega, N)
-    floor = 2 * gamma * omega / (PROBLEM.mu * N) * (PROBLEM.grads(PROBLEM.solution) ** 2).sum(1).mean()
-    steps = math.ceil(20 / (gamma * PROBLEM.mu))  # e^-20 of the start is left
-    stalled = np.mean([distance(x) for x in run(PROBLEM, tw.dcgd(C), gamma, 2 * steps)[0][steps:]])
+    plan = theory.dcgd(CONSTANTS, omega_of(C), dissimilarity=DISSIMILARITY)
+    floor = plan.more["neighbourhood"]
+    steps = math.ceil(20 / (plan.step * PROBLEM.mu))  # e^-20 of the start is left
+    stalled = np.mean([distance(x) for x in run(PROBLEM, tw.dcgd(C), plan.step, 2 * steps)[0][steps:]])
     assert 1e-4 * floor < stalled < floor
 
 
@@ -56,40 +60,38 @@ def test_diana_s_rate(C: tw.Compressor) -> None:
 
     V⁰ bounds ‖x^k − x*‖² with room: the average of 3 seeds stays below it at every k.
     """
-    omega = omega_of(C)
-    gamma, lam = theory.diana_step(float(PROBLEM.L_i.max()), PROBLEM.mu, omega, N), theory.diana_shift(omega)
-    start = distance(PROBLEM.start)
-    start += 4 * omega / (N * lam) * gamma**2 * (PROBLEM.grads(PROBLEM.solution) ** 2).sum(1).mean()
-    rate = 1 - min(gamma * PROBLEM.mu, lam / 2)
-    measured = np.mean([[distance(x) for x in run(PROBLEM, tw.diana(C), gamma, 60, seed=s)[0]] for s in range(3)], 0)
-    assert (measured <= start * rate ** np.arange(1, 61)).all()
+    plan = theory.diana(CONSTANTS, omega_of(C))
+    assert plan.rate is not None
+    M = 4 * omega_of(C) / (N * plan.more["lam"])
+    start = distance(PROBLEM.start) + M * plan.step**2 * DISSIMILARITY
+    runs = [run(PROBLEM, tw.diana(C), plan.step, 60, seed=seed)[0] for seed in range(3)]
+    measured = np.mean([[distance(x) for x in xs] for xs in runs], 0)
+    assert (measured <= start * (1 - plan.rate) ** np.arange(1, 61)).all()
 
 
 @dataclass(frozen=True)
 class Promise:
-    """γ for a link, under which mean_{k<T} E‖∇f(x^k)‖² ≤ `constant` · Δ₀ / (γT) if the first round is dense."""
+    """The plan for a link, under which mean_{k<T} E‖∇f(x^k)‖² ≤ 2Δ₀ / (γT) if the first round is dense."""
 
     link: tw.Link
-    gamma: float
-    constant: float = 2.0
+    plan: theory.Plan
 
 
 def promises() -> list[Promise]:
-    L, Lt = PROBLEM.L, PROBLEM.L_tilde
     rows = []
     for C in UNBIASED:
         omega, marina = omega_of(C), tw.marina(C)
-        rows.append(Promise(marina, theory.marina_step(L, Lt, omega, marina.recursion(D, N).p, N)))
-        rows.append(Promise(tw.dasha(C), theory.dasha_step(L, Lt, omega, N)))
+        rows.append(Promise(marina, theory.marina(SMOOTH, omega, marina.recursion(D, N).p)))
+        rows.append(Promise(tw.dasha(C), theory.dasha(SMOOTH, omega)))
     for C in (tw.TopK(0.25), tw.Sign(), tw.RandK(0.5).contractive()):
         delta = C.delta(D)
         assert delta is not None
-        rows.append(Promise(tw.ef21(C), theory.ef21_step(L, Lt, delta)))
-        rows.append(Promise(tw.clag(C, zeta=2.0), theory.clag_step(L, Lt, delta, 2.0)))
-    rows.append(Promise(tw.lag(zeta=2.0), theory.clag_step(L, Lt, 1.0, 2.0)))
+        rows.append(Promise(tw.ef21(C), theory.ef21(SMOOTH, delta)))
+        rows.append(Promise(tw.clag(C, zeta=2.0), theory.clag(SMOOTH, delta, 2.0)))
+    rows.append(Promise(tw.lag(zeta=2.0), theory.clag(SMOOTH, 1.0, 2.0)))
     for C in (*UNBIASED, tw.TopK(0.25), tw.RandK(0.5).contractive()):
-        step = theory.ef_bv_step(L, Lt, C.bias(D), C.variance(D), C.mean_variance(D, N))
-        rows.append(Promise(tw.ef_bv(C), step))
+        plan = theory.ef_bv(SMOOTH, C.bias(D), C.variance(D), C.mean_variance(D, N))
+        rows.append(Promise(tw.ef_bv(C), plan))
     return rows
 
 
@@ -99,15 +101,15 @@ def test_the_promised_rate_of_gradient_norms(row: Promise) -> None:
     converge linearly. What a wrong constant does, a step too long by the missing factor, is divergence."""
     steps, norms = 40, []
     for seed in range(3):
-        xs, _ = run(PROBLEM, row.link, row.gamma, steps, dense_start=True, seed=seed)
+        xs, _ = run(PROBLEM, row.link, row.plan.step, steps, dense_start=True, seed=seed)
         norms += [float((PROBLEM.grads(x).mean(0) ** 2).sum()) for x in (PROBLEM.start, *xs[:-1])]
     gap = PROBLEM.value(PROBLEM.start) - PROBLEM.value(PROBLEM.solution)
-    assert np.mean(norms) <= row.constant * gap / (row.gamma * steps)
+    assert np.mean(norms) <= 2 * gap / (row.plan.step * steps)
     assert norms[-1] < 0.5 * norms[0]
 
 
 class TestNumbers:
-    """The formulas at points where they can be worked out by hand, and in their limits."""
+    """The formulas that presets read; those of the plans are in tests/theory."""
 
     def test_dasha_s_momentum_solves_its_equation(self) -> None:
         for omega in (0.0, 0.5, 3.0, 99.0):
@@ -123,35 +125,6 @@ class TestNumbers:
             best = theory.ef_bv_scaling(bias, variance)
             assert 0 < best <= 1
             assert all(left(best) <= left(scale) + 1e-15 for scale in np.linspace(0.001, 1, 500))
-
-    def test_ef_bv_s_step_is_ef21_s_on_a_contraction(self) -> None:
-        """η = √(1 − δ): r = 1 − δ, and s* = √((2 − δ)/(2 − 2δ)) − 1 is EF21's best s for the rate without PL's 2."""
-        for delta in (0.1, 0.5, 0.9):
-            ef_bv = theory.ef_bv_step(1.0, 1.0, math.sqrt(1 - delta), 0.0, 0.0)
-            ef21 = theory.ef21_step(1.0, 1.0, delta)
-            assert ef21 / 4 < ef_bv < ef21
-
-    def test_no_compression_is_gradient_descent(self) -> None:
-        assert theory.diana_step(4.0, 0.1, 0.0, 8) == 0.25
-        assert theory.dcgd_step(4.0, 5.0, 0.0, 8) == 0.25
-        assert theory.marina_step(4.0, 5.0, 0.0, 0.1, 8) == 0.25
-        assert theory.marina_step(4.0, 5.0, 7.0, 1.0, 8) == 0.25
-        assert theory.dasha_step(4.0, 5.0, 0.0, 8) == 0.25
-        assert theory.ef21_step(4.0, 5.0, 1.0) == 0.25
-        assert theory.clag_step(4.0, 5.0, 1.0, 0.0) == 0.25
-        assert theory.ef_bv_step(4.0, 5.0, 0.0, 0.0, 0.0) == 0.25
-
-    def test_clag_without_a_trigger_is_ef21(self) -> None:
-        for delta in (0.01, 0.5, 0.99):
-            assert math.isclose(theory.clag_step(1.0, 2.0, delta, 0.0), theory.ef21_step(1.0, 2.0, delta))
-
-    def test_infinitely_many_workers_compress_for_free(self) -> None:
-        assert math.isclose(theory.dasha_step(4.0, 5.0, 9.0, 10**12), 0.25, rel_tol=1e-4)
-        assert math.isclose(theory.marina_step(4.0, 5.0, 9.0, 0.1, 10**12), 0.25, rel_tol=1e-4)
-        assert math.isclose(theory.diana_step(4.0, 1e-9, 9.0, 10**12), 0.25, rel_tol=1e-4)
-
-    def test_diana_without_strong_convexity_takes_half_the_step(self) -> None:
-        assert theory.diana_step(4.0, 0.0, 0.0, 8) == 0.125
 
 
 @pytest.mark.parametrize("d", [3, 7, 12, 30])
