@@ -170,7 +170,7 @@ class Exchange:
         v = self._filled(v.to(self.dtype))
         sent: dict[str, int] = {}
         error = None
-        if dense or (self.recursion.p > 0 and self.recursion.dense(up, key.uniform(Purpose.COIN))):
+        if dense or self.dense(step):
             heard = yield from clock.timing(self._whole(v, key, sent))
             estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
             news = self.recursion.send(v, up, dense=True)
@@ -200,6 +200,11 @@ class Exchange:
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
         return Outcome(estimate, finite, error, sent, clock.seconds(), after)
+
+    def dense(self, step: int) -> bool:
+        """Whether the link's coin has this step's vectors travel whole."""
+        coin = Key(self.seed, step, self.tensor).uniform(Purpose.COIN) if self.recursion.p > 0 else 1.0
+        return self.recursion.dense(self.state[0], coin)
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""

@@ -1,1 +1,58 @@
-"""Convex problems over thin wires: data, losses, penalties, solvers, certificates."""
+"""Finite sums over thin wires: problems, penalties, oracles, rules, and one loop that solves with a certificate."""
+
+from thinwire.convex.certificate import Certificate
+from thinwire.convex.methods.gradient import Gradient
+from thinwire.convex.oracles import LSVRG, PAGE, SAGA, Full, Minibatch, Oracle
+from thinwire.convex.penalties import (
+    L1,
+    L2,
+    Box,
+    ElasticNet,
+    GroupLasso,
+    NonNegative,
+    Penalty,
+    Simplex,
+    Zero,
+)
+from thinwire.convex.problems import (
+    FiniteSum,
+    HuberLoss,
+    LogisticLoss,
+    NonconvexLogistic,
+    SoftmaxLoss,
+    SquaredHingeLoss,
+    SquaredLoss,
+)
+from thinwire.convex.solution import Moment, Solution, Status
+from thinwire.convex.solve import solve
+
+__all__ = [
+    "L1",
+    "L2",
+    "LSVRG",
+    "PAGE",
+    "SAGA",
+    "Box",
+    "Certificate",
+    "ElasticNet",
+    "FiniteSum",
+    "Full",
+    "Gradient",
+    "GroupLasso",
+    "HuberLoss",
+    "LogisticLoss",
+    "Minibatch",
+    "Moment",
+    "NonNegative",
+    "NonconvexLogistic",
+    "Oracle",
+    "Penalty",
+    "Simplex",
+    "SoftmaxLoss",
+    "Solution",
+    "SquaredHingeLoss",
+    "SquaredLoss",
+    "Status",
+    "Zero",
+    "solve",
+]

@@ -23,7 +23,12 @@ Step = float | Array
 
 
 class Penalty(ABC):
-    """R, closed and convex, with values in (−∞, ∞]."""
+    """R, closed and convex, with values in (−∞, ∞].
+
+    >>> import numpy as np, thinwire as tw
+    >>> tw.L1(1.0).prox(np.array([3.0, -0.5]), step=2.0).tolist()
+    [1.0, -0.0]
+    """
 
     @property
     def strong(self) -> float:

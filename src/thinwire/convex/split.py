@@ -36,8 +36,12 @@ class Dirichlet:
             )
 
 
+Split = str | Dirichlet | npt.ArrayLike
+"""What `split` takes: a name, a Dirichlet draw, or a group for each row."""
+
+
 def split(
-    by: str | Dirichlet | npt.ArrayLike,
+    by: Split,
     workers: int | None,
     rows: int,
     labels: npt.ArrayLike | None = None,

@@ -7,7 +7,7 @@ L_max = max L_i, 𝓛 = max L_ij, κ = L/μ; ω, δ, η as declared by the compr
 from thinwire.theory.accelerated import adiana, adiana_refined
 from thinwire.theory.bidirectional import dore, ef21p_diana, mcm
 from thinwire.theory.descent import fista, gradient_descent, heavy_ball, nesterov
-from thinwire.theory.feedback import clag, dasha, ef21, ef_bv, marina
+from thinwire.theory.feedback import clag, dasha, ef14, ef21, ef_bv, marina
 from thinwire.theory.finite_sums import (
     dasha_page,
     lsvrg_probability,
@@ -40,6 +40,7 @@ __all__ = [
     "diana_original",
     "diana_shift",
     "dore",
+    "ef14",
     "ef21",
     "ef21_pp",
     "ef21p_diana",

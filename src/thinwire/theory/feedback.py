@@ -100,3 +100,16 @@ def dasha(constants: Constants, omega: float, mean_variance: float | None = None
         return Plan("DASHA (2023), theorem 6.1", "nonconvex", step, None, {"a": a})
     step = min(a / (2 * mu), 1 / (L + Lt * math.sqrt(2 * w * (1 + 4 * a * omega) / (a * (1.5 - a)))))
     return Plan("DASHA (2023), PL", "PL", step, step * mu, {"a": a})
+
+
+def ef14(constants: Constants, delta: float) -> Plan:
+    """γ = δ / (10 L_max): to a neighbourhood unless the workers agree at the optimum. No prox.
+
+    Source: Stich and Karimireddy, "The error-feedback framework" (JMLR 2020); with n unlike workers the error memories
+    keep a part that is of the size of their dissimilarity. The constant as we know it; larger steps often do.
+
+    >>> ef14(Constants(1.0, (1.0,), 1.0, 0.1, 1), delta=1.0).step
+    0.1
+    """
+    assume.contractive("ef14", delta)
+    return Plan("error feedback (JMLR 2020)", constants.regime, delta / (10 * constants.largest), None, floor=True)

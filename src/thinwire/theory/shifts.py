@@ -39,10 +39,11 @@ def dcgd(
 
 
 def diana_original(constants: Constants, omega: float, mean_variance: float | None = None) -> Plan:
-    """λ = 1 / (2(1 + ω)), γ = min{λ/μ, 2 / ((L_max + μ)(1 + 2ω_av))}; V falls by 1 − γμ. Prox allowed.
+    """λ = 1 / (2(1 + ω)), γ = min{λ/μ, 2 / (L + μ + 2ω_av(L_max + μ))}; V falls by 1 − γμ. Prox allowed.
 
-    Every f_i is μ-strongly convex. V = ‖x − x*‖² + cγ² mean‖h_i − ∇f_i(x*)‖² with c = 2ω_av/λ. The paper
-    has one L ≥ L_i for all: here L_max.
+    Every f_i is μ-strongly convex. V = ‖x − x*‖² + cγ² mean‖h_i − ∇f_i(x*)‖² with c = 2ω_av/λ. The paper has one L
+    for all, 2 / ((L + μ)(1 + 2ω_av)). Here ⟨∇f(x) − ∇f(x*), x − x*⟩ is split: a share γ(L + μ)/2 of it pays for
+    ‖∇f(x) − ∇f(x*)‖² by f's own co-coercivity, the rest for mean‖∇f_i(x) − ∇f_i(x*)‖² by that of the f_i.
     Source: Mishchenko, Gorbunov, Takáč, Richtárik, "Distributed learning with compressed gradient differences" (2019),
     theorem for strongly convex f_i, with α = α_p/2; re-derived.
 
@@ -52,7 +53,7 @@ def diana_original(constants: Constants, omega: float, mean_variance: float | No
     assume.strongly_convex("diana_original", constants, "Use diana_convex, or add a ridge to the losses.")
     w = assume.mean_variance("diana_original", constants, omega, mean_variance)
     mu, lam = constants.strong, diana_shift(omega) / 2
-    step = min(lam / mu, 2 / ((constants.largest + mu) * (1 + 2 * w)))
+    step = min(lam / mu, 2 / (constants.smoothness + mu + 2 * w * (constants.largest + mu)))
     return Plan("DIANA (2019), strongly convex", constants.regime, step, step * mu, {"lam": lam}, prox=True)
 
 
