@@ -2,7 +2,8 @@
 
 Every twin takes `grads(x) -> (n, d)`, the gradients of all f_i at x; `C(x, k) -> (n, d)`, the compressor's
 decode(encode(x)) under the keys of step k; a start x; a step size; and the number of steps. It returns x^1, x^2, ….
-Gradients at x^k travel under the keys of step k. `coin(k)` is uniform in [0, 1), the same for all workers.
+Gradients at x^k travel under the keys of step k. `coin(k)` is uniform in [0, 1), the same for all workers. Where a
+penalty R is allowed, `prox(x, γ)` is argmin_z R(z) + ‖z − x‖²/(2γ).
 """
 
 from __future__ import annotations
@@ -15,47 +16,58 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Gradients = Callable[[Array], Array]
 Compress = Callable[[Array, int], Array]
+Coin = Callable[[int], float]
+Prox = Callable[[Array, float], Array]
 
 
-def gradient_descent(grads: Gradients, x: Array, gamma: float, steps: int) -> list[Array]:
+def none(x: Array, gamma: float) -> Array:
+    """The prox of R = 0."""
+    return x
+
+
+def gradient_descent(grads: Gradients, x: Array, gamma: float, steps: int, prox: Prox = none) -> list[Array]:
     xs = []
     for _ in range(steps):
-        x = x - gamma * grads(x).mean(0)
+        x = prox(x - gamma * grads(x).mean(0), gamma)
         xs.append(x)
     return xs
 
 
-def dcgd(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int) -> list[Array]:
+def dcgd(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, prox: Prox = none) -> list[Array]:
     xs = []
     for k in range(steps):
-        x = x - gamma * C(grads(x), k).mean(0)
+        x = prox(x - gamma * C(grads(x), k).mean(0), gamma)
         xs.append(x)
     return xs
 
 
-def diana(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float) -> list[Array]:
-    """Mishchenko et al. (2019), algorithm 1 without momentum and prox: the server stores one vector h."""
+def diana(
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float, prox: Prox = none
+) -> list[Array]:
+    """Mishchenko et al. (2019), algorithm 1 without momentum: the server stores one vector h."""
     h_i, h, xs = np.zeros_like(grads(x)), np.zeros_like(x), []
     for k in range(steps):
         delta = C(grads(x) - h_i, k)
         h_i = h_i + alpha * delta
-        x = x - gamma * (h + delta.mean(0))
+        x = prox(x - gamma * (h + delta.mean(0)), gamma)
         h = h + alpha * delta.mean(0)
         xs.append(x)
     return xs
 
 
-def ef21(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int) -> list[Array]:
-    """Richtárik et al. (2021), algorithm 2, with g_i⁰ = C(∇f_i(x⁰))."""
+def ef21(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, prox: Prox = none) -> list[Array]:
+    """Richtárik et al. (2021), algorithm 2, with g_i⁰ = C(∇f_i(x⁰)); with a prox as in EF-BV."""
     g_i, xs = C(grads(x), 0), []
     for k in range(1, steps + 1):
-        x = x - gamma * g_i.mean(0)
+        x = prox(x - gamma * g_i.mean(0), gamma)
         xs.append(x)
         g_i = g_i + C(grads(x) - g_i, k)
     return xs
 
 
-def ef_bv(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, lam: float, nu: float) -> list[Array]:
+def ef_bv(
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, lam: float, nu: float, prox: Prox = none
+) -> list[Array]:
     """Condat, Yi, Richtárik (2022), algorithm 1."""
     h_i, h, xs = np.zeros_like(grads(x)), np.zeros_like(x), []
     for k in range(steps):
@@ -63,7 +75,7 @@ def ef_bv(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, lam
         h_i = h_i + lam * d_i
         g = h + nu * d_i.mean(0)
         h = h + lam * d_i.mean(0)
-        x = x - gamma * g
+        x = prox(x - gamma * g, gamma)
         xs.append(x)
     return xs
 
@@ -82,9 +94,7 @@ def dasha(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, a: 
     return xs
 
 
-def marina(
-    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Callable[[int], float]
-) -> list[Array]:
+def marina(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Coin) -> list[Array]:
     """Gorbunov et al. (2021), algorithm 1: g⁰ = ∇f(x⁰)."""
     old, xs = grads(x), []
     g = old.mean(0)
@@ -98,7 +108,7 @@ def marina(
 
 
 def rand_diana(
-    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Callable[[int], float]
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, p: float, coin: Coin, prox: Prox = none
 ) -> list[Array]:
     """Shulgin and Richtárik (2022), in the library's variation.
 
@@ -112,7 +122,7 @@ def rand_diana(
             h_i = estimate = g_i
         else:
             estimate = h_i + C(g_i - h_i, k)
-        x = x - gamma * estimate.mean(0)
+        x = prox(x - gamma * estimate.mean(0), gamma)
         xs.append(x)
     return xs
 
