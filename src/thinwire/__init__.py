@@ -44,6 +44,7 @@ from thinwire.convex import (
     NonNegative,
     Oracle,
     Penalty,
+    Prediction,
     Simplex,
     SoftmaxLoss,
     Solution,
@@ -51,6 +52,7 @@ from thinwire.convex import (
     SquaredLoss,
     Status,
     Zero,
+    predict,
     solve,
 )
 from thinwire.exchange import Exchange, Outcome
@@ -104,6 +106,7 @@ __all__ = [
     "Penalty",
     "PermK",
     "PlainWire",
+    "Prediction",
     "ProcessGroup",
     "RandK",
     "Recursion",
@@ -136,6 +139,7 @@ __all__ = [
     "marina",
     "parse_compressor",
     "parse_link",
+    "predict",
     "rand_diana",
     "reduce_gradients_",
     "solve",

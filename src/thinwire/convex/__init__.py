@@ -24,7 +24,7 @@ from thinwire.convex.problems import (
     SquaredLoss,
 )
 from thinwire.convex.solution import Moment, Solution, Status
-from thinwire.convex.solve import solve
+from thinwire.convex.solve import Prediction, predict, solve
 
 __all__ = [
     "L1",
@@ -47,6 +47,7 @@ __all__ = [
     "NonconvexLogistic",
     "Oracle",
     "Penalty",
+    "Prediction",
     "Simplex",
     "SoftmaxLoss",
     "Solution",
@@ -54,5 +55,6 @@ __all__ = [
     "SquaredLoss",
     "Status",
     "Zero",
+    "predict",
     "solve",
 ]

@@ -75,7 +75,7 @@ class Solution:
 
     >>> import numpy as np, thinwire as tw
     >>> solution = tw.solve(tw.SquaredLoss(np.eye(2), [1, 2]), tol=1e-12)
-    >>> solution.converged, solution.x.round(6)
+    >>> solution.converged, solution.x.round(3)
     (True, array([1., 2.]))
     """
 

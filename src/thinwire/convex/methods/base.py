@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from thinwire.comm import Group
+from thinwire.compressors import Identity
 from thinwire.convex.draws import Draws
 from thinwire.convex.objective import Objective
 from thinwire.convex.oracles import Record, Source
@@ -99,6 +100,11 @@ class Rule(ABC):
 
     answers: bool = True
     """Whether a server would send the whole iterate down in each round; others count their own messages."""
+
+    def bytes_up(self, case: Case) -> float:
+        """What a worker says in a round, on average."""
+        compressor, p = case.link.compressor, case.probability
+        return (1 - p) * compressor.nbytes(case.d) + p * Identity(bits=64).nbytes(case.d)
 
     @abstractmethod
     def plan(self, case: Case) -> Plan:
