@@ -114,11 +114,11 @@ def test_one_dimension_and_zero_operators() -> None:
 
 
 @pytest.mark.parametrize("power", [1, 2, 4])
-def test_beyond_the_memory_it_is_still_a_bound(power: int) -> None:
-    """d = 3000 with ever more eigenvalues near the end (k/d)^{1/power}…: no convergence to 1e-10 in 500 vectors."""
-    values = 1 - (np.arange(3000) / 3000) ** power
-    bound = largest(lambda V: V * values, 1, 3000)[0]
-    assert 1 <= bound <= 1.001
+def test_beyond_the_memory_it_is_still_a_bound(power: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ever more eigenvalues near the end, and too few vectors to converge to 1e-10."""
+    monkeypatch.setattr(spectrum, "ITERATIONS", 40)
+    values = 1 - (np.arange(600) / 600) ** power
+    assert 1 + 2 * RTOL < largest(lambda V: V * values, 1, 600)[0] <= 1.01
 
 
 @quick

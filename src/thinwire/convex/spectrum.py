@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import eigh_tridiagonal
 
 from thinwire._check import fault
 
@@ -129,11 +130,11 @@ def _finite(made: npt.NDArray[np.floating[Any]]) -> Array:
 def _ritz(alpha: Array, beta: Array) -> tuple[Array, Array]:
     """θ ≥ 0 and its residual β_k |s_k| of each tridiagonal matrix, α and β (m, k)."""
     m, k = alpha.shape
-    T = np.zeros((m, k, k))
-    np.einsum("mii->mi", T)[:] = alpha
-    np.einsum("mii->mi", T[:, 1:, :-1])[:] = beta[:, :-1]  # eigh reads what is below the diagonal
-    theta, s = np.linalg.eigh(T)
-    return np.maximum(theta[:, -1], 0), beta[:, -1] * np.abs(s[:, -1, -1])
+    theta, last = np.empty((2, m))
+    for row in range(m):
+        values, s = eigh_tridiagonal(alpha[row], beta[row, :-1], select="i", select_range=(k - 1, k - 1))
+        theta[row], last[row] = values[0], s[-1, 0]
+    return np.maximum(theta, 0), beta[:, -1] * np.abs(last)
 
 
 def _dots(known: Array, w: Array) -> Array:
