@@ -84,7 +84,7 @@ class Plan:
 
     >>> gradient = Plan("gradient descent", "strongly convex", step=0.2, rate=0.1)
     >>> round(gradient.rounds(1e-4))
-    92
+    87
     """
 
     theorem: str
@@ -96,10 +96,12 @@ class Plan:
     prox: bool = False
 
     def rounds(self, accuracy: float) -> float | None:
-        """ln(1 / accuracy) / ρ, the rounds until the Lyapunov function has fallen by `accuracy`; None without a rate.
+        """ln(accuracy) / ln(1 − ρ): the rounds until the Lyapunov function has fallen by `accuracy`; None: no rate.
 
-        ValueError unless 0 < accuracy < 1.
+        At most ln(1 / accuracy) / ρ, as papers have it. ValueError unless 0 < accuracy < 1.
         """
         if not 0 < accuracy < 1:
             raise ValueError(fault("Plan.rounds(accuracy=…)", "must be above 0 and below 1", accuracy))
-        return None if self.rate is None else -math.log(accuracy) / self.rate
+        if self.rate is None or self.rate >= 1:
+            return None if self.rate is None else 1.0
+        return math.log(accuracy) / math.log1p(-self.rate)
