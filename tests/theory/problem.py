@@ -99,11 +99,15 @@ class Ridge:
 
 @dataclass(frozen=True)
 class Run:
-    """A twin's arguments: a problem, a number of steps, and all chance, as functions of (seed, k)."""
+    """A twin's arguments: a problem, a number of steps, and all chance, as functions of (seed, k).
+
+    `dense`: the messages of step 0 travel whole, so that estimates that follow the gradient start from it.
+    """
 
     problem: Ridge
     steps: int
     seed: int = 0
+    dense: bool = False
 
     def chance(self, k: int, stream: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, k, stream))
@@ -116,7 +120,7 @@ class Run:
 
     def up(self, x: Array, k: int) -> Array:
         """ω = 1."""
-        return self._rand_k(x, 1 / 2, k, 0)
+        return x if self.dense and k == 0 else self._rand_k(x, 1 / 2, k, 0)
 
     def second(self, x: Array, k: int) -> Array:
         """ω = 1, another message."""
@@ -128,6 +132,8 @@ class Run:
 
     def greedy(self, x: Array, k: int) -> Array:
         """The larger half of the coordinates of every row: δ = 1/2."""
+        if self.dense and k == 0:
+            return x
         ranks = np.abs(x).argsort(-1).argsort(-1)
         return np.where(ranks >= x.shape[-1] // 2, x, 0.0)
 
