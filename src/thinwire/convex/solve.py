@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from thinwire._check import call, fault
 from thinwire.comm import Group
 from thinwire.convex.checkpoint import Checkpoint
@@ -83,13 +85,14 @@ def solve(
         where = call("solve", tol=tol, max_rounds=max_rounds, check_every=check_every)
         raise ValueError(fault(where, "tol must be positive, max_rounds and check_every at least 1"))
     parts = Parts(penalty, link, rule, oracle, step, workers, group, split, x0, seed)
-    prepared = prepare(problem, parts)
-    run, examiner, kept = prepared.run, prepared.examiner, None
-    if checkpoint is not None:
-        kept = Checkpoint(checkpoint, run.group, examiner.exact, prepared.description)
-    method = prepared.rule.start(run)
-    loop = Loop(run, prepared.rule, method, examiner, tol, check_every, optimum, callback, kept)
-    status = loop(max_rounds)
+    with threadpool_limits(1, user_api="blas"):  # with more, the bits of a product would depend on how many
+        prepared = prepare(problem, parts)
+        run, examiner, kept = prepared.run, prepared.examiner, None
+        if checkpoint is not None:
+            kept = Checkpoint(checkpoint, run.group, examiner.exact, prepared.description)
+        method = prepared.rule.start(run)
+        loop = Loop(run, prepared.rule, method, examiner, tol, check_every, optimum, callback, kept)
+        status = loop(max_rounds)
     return Solution(
         x=method.x,
         status=status,
@@ -151,7 +154,8 @@ def predict(
     ('DIANA (2019), strongly convex', True)
     """
     parts = Parts(penalty, link, rule, oracle, step, workers, group, split)
-    prepared = prepare(problem, parts)
+    with threadpool_limits(1, user_api="blas"):
+        prepared = prepare(problem, parts)
     run = prepared.run
     rounds = run.plan.rounds(tol)
     message = prepared.rule.bytes_up(run.case)
