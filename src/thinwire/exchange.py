@@ -60,6 +60,7 @@ class Outcome:
     Args:
         estimate: (d,), what every rank now believes of mean(v_i): the same bits everywhere.
         finite: False if any worker's vector held a NaN or an Inf; the estimate is then NaN throughout.
+        own: (rows, d), what this process' messages say, where it was asked for; otherwise None.
         error: ‖v_i − what this process' messages say of v_i‖² and ‖v_i‖², summed over its rows: two numbers, in
             every ERROR_EVERY-th step; otherwise None.
         sent: bytes a worker handed to the wire, by stage.
@@ -75,6 +76,7 @@ class Outcome:
 
     estimate: Tensor
     finite: bool
+    own: Tensor | None
     error: Tensor | None
     sent: dict[str, int]
     seconds: dict[str, float]
@@ -157,28 +159,46 @@ class Exchange:
         up = self.recursion.start((rows, self.width), (rows, part), self.dtype, self.group.device)
         return up, self.down_recursion.start((rows, part), (n, part), self.dtype, self.group.device)
 
-    def round(self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None) -> Round[Outcome]:
+    def round(
+        self,
+        v: Tensor,
+        step: int,
+        *,
+        dense: bool = False,
+        active: Tensor | None = None,
+        listen: bool = False,
+        out: Tensor | None = None,
+    ) -> Round[Outcome]:
         """One step's message of each worker, v of shape (rows, d), and the estimate of their mean.
 
         Yields wherever it waits for the wire; `finish(exchange.round(v, step))` is the plain way to run it. `dense`
-        sends v whole whatever the link says, and lets the link learn from it. A v of shape (rows, `width`), zeros at
-        its end, saves a copy; so does `out`, memory of that shape in which the estimate may lie.
+        sends v whole whatever the link says, and lets the link learn from it. `active`, (rows,) bool, says which
+        workers speak in a step that is not dense: the message of the others is zero, and their h_i stays as it is.
+        `listen` asks for the outcome's `own`. A v of shape (rows, `width`), zeros at its end, saves a copy; so does
+        `out`, memory of that shape in which the estimate may lie.
+
+        Raises:
+            ValueError: a cumulative link whose workers are not all active.
         """
+        if active is not None and self.recursion.cumulative:
+            rule = "a link that pays back its errors needs all workers in every step"
+            raise ValueError(fault(repr(self.link), rule, None, "Use ef21."))
         clock = Clock()
         key = Key(self.seed, step, self.tensor, self.group.ranks)
         up, down = self.state
         v = self._filled(v.to(self.dtype))
         sent: dict[str, int] = {}
-        error = None
+        error: Tensor | None = None
+        own: Tensor | None = v
         if dense or self.dense(step):
             heard = yield from clock.timing(self._whole(v, key, sent))
             estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
             news = self.recursion.send(v, up, dense=True)
             after = self.recursion.after(v, up, self._own_share(estimate), sent=news, own=heard.own, dense=True), down
         else:
-            said = self._speak_up(v, key)
-            heard = yield from clock.timing(self._way_up(said.payload, step, sent, out))
-            estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
+            said = self._speak_up(v, key, active)
+            heard = yield from clock.timing(self._way_up(said.payload, step, sent, out, listen))
+            estimate, finite, own = heard.estimate, heard.finite and _bounded(heard.estimate), heard.own
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
                 if grown is not None:
                     grown[:, self.d :] = 0
@@ -192,14 +212,17 @@ class Exchange:
                 )
                 answer = yield from clock.timing(self._way_down(below.payload, sent, out))
                 finite = answer.finite and _bounded(answer.estimate)
-                own, shift = answer.own, below.shift
-                down = self.down_recursion.after(estimate, down, answer.after, sent=below.news, own=own, shift=shift)
+                shift = below.shift
+                down = self.down_recursion.after(
+                    estimate, down, answer.after, sent=below.news, own=answer.own, shift=shift
+                )
                 estimate = answer.estimate
             after = up, down
         estimate = estimate.reshape(-1)[: self.d]
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
-        return Outcome(estimate, finite, error, sent, clock.seconds(), after)
+        own = own[:, : self.d] if listen and own is not None else None
+        return Outcome(estimate, finite, own, error, sent, clock.seconds(), after)
 
     def dense(self, step: int) -> bool:
         """Whether the link's coin has this step's vectors travel whole."""
@@ -215,16 +238,19 @@ class Exchange:
     def _filled(self, v: Tensor) -> Tensor:
         return torch.nn.functional.pad(v, (0, self.width - v.shape[1])) if v.shape[1] < self.width else v
 
-    def _speak_up(self, v: Tensor, key: Key) -> _Said:
-        state, compressor = self.state[0], self.link.compressor
+    def _speak_up(self, v: Tensor, key: Key, active: Tensor | None) -> _Said:
+        state, compressor, spare = self.state[0], self.link.compressor, self._spare[0].shift
         if self.route != "sharded":
-            return _speak(compressor, self.recursion, v, state, key, self._spare[0].shift)
+            return _speak(compressor, self.recursion, v, state, key, spare, active=active)
         n = self.group.size
-        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), self._spare[0].shift, shares=n)
+        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), spare, shares=n, active=active)
 
-    def _way_up(self, payload: Payload, step: int, sent: dict[str, int], out: Tensor | None) -> Steps[Heard]:
+    def _way_up(
+        self, payload: Payload, step: int, sent: dict[str, int], out: Tensor | None, listen: bool
+    ) -> Steps[Heard]:
         compressor, n = self.link.compressor, self.group.size
-        listen = not self.recursion.plain and (self.recursion.listens or step % ERROR_EVERY == 0)
+        learns = not self.recursion.plain and (self.recursion.listens or step % ERROR_EVERY == 0)
+        listen = listen or learns
         route = {"sharded": routes.to_owners, "gather": routes.gather, "allreduce": routes.allreduce}[self.route]
         if self.route == "allreduce":
             self._count_elements(compressor, payload, sent)
@@ -329,11 +355,17 @@ def _speak(
     key: Key,
     spare: Tensor | None,
     shares: int = 1,
+    active: Tensor | None = None,
 ) -> _Said:
-    """A sender's step, on each of the `shares` of a row by itself. `spare` is memory for h after it."""
+    """A sender's step, on each of the `shares` of a row by itself. `spare` is memory for h after it.
+
+    A row that is not active has no news: a compressed zero is zero.
+    """
     rows = len(v) * shares
     if recursion.plain:
         assert state.shift is not None
+        if active is not None:
+            v = torch.where(active[:, None], v, state.shift)
         cut = (part if part is None else part.reshape(rows, -1) for part in (v, state.shift, spare))
         vectors, before, room = cut
         assert vectors is not None
@@ -341,4 +373,6 @@ def _speak(
         payload, shift = compressor.encode_difference(vectors, before, recursion.lam, key, room)
         return _Said(payload, recursion.lam, shift=shift.reshape(v.shape))
     news = recursion.send(v, state)
+    if active is not None:
+        news = torch.where(active[:, None], news, 0.0)
     return _Said(compressor.encode(news.reshape(rows, -1), key), recursion.lam, news=news)

@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from thinwire.comm import Group
 from thinwire.compressors import Compressor, Identity
 from thinwire.convex.shards import Array
-from thinwire.exchange import Exchange
+from thinwire.exchange import Exchange, Outcome
 from thinwire.keys import Key
 from thinwire.link import Link, Recursion
 from thinwire.presets import dcgd
 from thinwire.rounds import finish
+
+Mask = npt.NDArray[np.bool_]
 
 
 class NotFinite(ArithmeticError):
@@ -88,22 +91,41 @@ class Wire:
         """Whether the vectors of round k travel whole: by the link's coin."""
         return self.exchange.dense(k)
 
-    def mean(self, v: Array, k: int, *, commit: bool = True) -> Array:
+    def mean(self, v: Array, k: int, *, commit: bool = True, active: Mask | None = None) -> Array:
         """The estimate of mean(v_i) in round k; the link learns from it unless told not to.
+
+        `active`, (n,), says who speaks in a round that is not dense: the others' messages are zeros that a server would
+        not be sent, so `up` counts the workers' average, rounded up to whole bytes. (To each other they do travel.)
 
         Raises:
             NotFinite: a worker's vector was not; nothing is learnt.
         """
+        ranks = self.exchange.group.ranks
+        mine = None if active is None else torch.from_numpy(active[ranks.start : ranks.stop])
         dense = self.dense(k)
-        outcome = finish(self.exchange.round(torch.from_numpy(v), k))
+        estimate = self._round(v, k, mine, listen=False, commit=commit).estimate
+        n = self.exchange.group.size
+        speakers = n if dense or active is None else int(active.sum())
+        self.traffic.up += -(-(self._whole if dense else self._message) * speakers // n)
+        made: Array = estimate.numpy()
+        return made
+
+    def heard(self, v: Array, k: int) -> tuple[Array, Array]:
+        """The same mean, and (rows, d), what this process' own messages say of its v_i."""
+        dense = self.dense(k)
+        outcome = self._round(v, k, None, listen=True, commit=True)
+        assert outcome.own is not None
+        self.traffic.up += self._whole if dense else self._message
+        return outcome.estimate.numpy(), outcome.own.numpy()
+
+    def _round(self, v: Array, k: int, active: Tensor | None, *, listen: bool, commit: bool) -> Outcome:
+        outcome = finish(self.exchange.round(torch.from_numpy(v), k, active=active, listen=listen))
         if not outcome.finite:
             raise NotFinite
         if commit:
             self.exchange.commit(outcome)
-        self.traffic.up += self._whole if dense else self._message
         self.traffic.sent += sum(outcome.sent.values())
-        made: Array = outcome.estimate.numpy()
-        return made
+        return outcome
 
     def state_dict(self) -> dict[str, Tensor | bool]:
         return self.exchange.state_dict()
