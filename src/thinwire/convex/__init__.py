@@ -2,6 +2,7 @@
 
 from thinwire.convex.certificate import Certificate
 from thinwire.convex.methods.gradient import Gradient
+from thinwire.convex.methods.local import LoCoDL, Scaffnew
 from thinwire.convex.oracles import LSVRG, PAGE, SAGA, Full, Minibatch, Oracle
 from thinwire.convex.penalties import (
     L1,
@@ -40,6 +41,7 @@ __all__ = [
     "Gradient",
     "GroupLasso",
     "HuberLoss",
+    "LoCoDL",
     "LogisticLoss",
     "Minibatch",
     "Moment",
@@ -48,6 +50,7 @@ __all__ = [
     "Oracle",
     "Penalty",
     "Prediction",
+    "Scaffnew",
     "Simplex",
     "SoftmaxLoss",
     "Solution",
