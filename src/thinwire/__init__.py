@@ -24,9 +24,13 @@ from thinwire.compressors import (
     TopK,
 )
 from thinwire.convex import (
+    ADIANA,
+    DORE,
+    EF21P,
     L1,
     L2,
     LSVRG,
+    MCM,
     PAGE,
     SAGA,
     Box,
@@ -41,6 +45,7 @@ from thinwire.convex import (
     LogisticLoss,
     Minibatch,
     Moment,
+    Nesterov,
     NonconvexLogistic,
     NonNegative,
     Oracle,
@@ -67,9 +72,13 @@ from thinwire.training import LinkMemory, PlainWire, Stats, Tally, Wire, all_red
 from thinwire.version import __version__
 
 __all__ = [
+    "ADIANA",
+    "DORE",
+    "EF21P",
     "L1",
     "L2",
     "LSVRG",
+    "MCM",
     "PAGE",
     "SAGA",
     "BFloat16",
@@ -100,6 +109,7 @@ __all__ = [
     "Moment",
     "Natural",
     "NaturalDither",
+    "Nesterov",
     "NonNegative",
     "NonconvexLogistic",
     "Oracle",

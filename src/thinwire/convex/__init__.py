@@ -1,8 +1,11 @@
 """Finite sums over thin wires: problems, penalties, oracles, rules, and one loop that solves with a certificate."""
 
 from thinwire.convex.certificate import Certificate
+from thinwire.convex.methods.adiana import ADIANA
+from thinwire.convex.methods.bidirectional import DORE, EF21P, MCM
 from thinwire.convex.methods.gradient import Gradient
 from thinwire.convex.methods.local import LoCoDL, Scaffnew
+from thinwire.convex.methods.nesterov import Nesterov
 from thinwire.convex.oracles import LSVRG, PAGE, SAGA, Full, Minibatch, Oracle
 from thinwire.convex.penalties import (
     L1,
@@ -28,9 +31,13 @@ from thinwire.convex.solution import Moment, Solution, Status
 from thinwire.convex.solve import Prediction, predict, solve
 
 __all__ = [
+    "ADIANA",
+    "DORE",
+    "EF21P",
     "L1",
     "L2",
     "LSVRG",
+    "MCM",
     "PAGE",
     "SAGA",
     "Box",
@@ -45,6 +52,7 @@ __all__ = [
     "LogisticLoss",
     "Minibatch",
     "Moment",
+    "Nesterov",
     "NonNegative",
     "NonconvexLogistic",
     "Oracle",
