@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from thinwire import theory
 from thinwire._check import fault
 from thinwire.convex.draws import METHOD
-from thinwire.convex.methods.base import Case, Method, Rule, Run
+from thinwire.convex.methods.base import Method, Rule, Run
 from thinwire.convex.oracles import Full, Record
 from thinwire.convex.shards import Array
+from thinwire.convex.steps import Case
 from thinwire.link import Recursion
 from thinwire.theory import Constants, Plan
 
@@ -150,7 +151,7 @@ def _each(rule: Rule, case: Case) -> Constants:
     """The constants, with the μ of the least convex f_i: that of f may be greater."""
     if case.oracle != Full():
         raise ValueError(fault(repr(rule), "local steps need full gradients", repr(case.oracle), "Pass oracle=Full()."))
-    if case.each <= 0:
+    if case.ridge <= 0:
         way_out = "Pass l2 > 0 and no intercept, or use Gradient() with diana."
         raise ValueError(fault(repr(rule), "every f_i must be strongly convex by its ridge", None, way_out))
-    return replace(case.constants, strong=case.each)
+    return replace(case.constants, strong=case.ridge)
