@@ -126,6 +126,7 @@ DESCENT = [
 
 SHIFTS = [
     Row("diana, original", theory.diana_original(CONSTANTS, OMEGA), diana),
+    Row("diana, balanced", theory.diana_balanced(CONSTANTS, OMEGA), diana),
     Row("diana", theory.diana(CONSTANTS, OMEGA), diana),
     Row("diana, PL", theory.diana_nonconvex(CONSTANTS, OMEGA), diana),
     Row(

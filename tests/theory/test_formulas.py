@@ -37,6 +37,7 @@ STRONGLY_CONVEX: dict[str, Callable[[Constants], Plan]] = {
     "nesterov": theory.nesterov,
     "heavy_ball": theory.heavy_ball,
     "diana": lambda c: theory.diana(c, 1.0),
+    "diana_balanced": lambda c: theory.diana_balanced(c, 1.0),
     "diana_original": lambda c: theory.diana_original(c, 1.0),
     "rand_diana": lambda c: theory.rand_diana(c, 1.0),
     "sgd_diana": lambda c: theory.sgd_diana(c, 1.0, 1),
@@ -94,6 +95,10 @@ def test_relations_between_theorems() -> None:
         assert ef21 / 4 < theory.ef_bv(SMOOTH, math.sqrt(1 - delta), 0.0).step < ef21
     unbiased, bv = theory.diana_nonconvex(PL, 3.0), theory.ef_bv(PL, 0.0, 3.0)
     assert unbiased.more["lam"] == bv.more["lam"]
+    flat = replace(CONVEX, strong=1e-5)
+    assert theory.diana_balanced(flat, 3.0).step > theory.diana_original(flat, 3.0).step
+    steep = replace(CONVEX, strong=4.0)  # t = 1/2
+    assert theory.diana_balanced(steep, 3.0).step == theory.diana_original(steep, 3.0).step
     assert theory.diana_convex(CONVEX, 1.0).step == theory.diana(CONVEX, 1.0).step / 2
     assert math.isclose(theory.saga_probability(CONVEX, 1), theory.lsvrg_probability(CONVEX, 1))
 

@@ -102,7 +102,8 @@ def _diana(case: Case) -> Plan:
         return theory.diana_nonconvex(constants, omega, w)
     plans = [theory.diana(constants, omega, w)]
     if case.ridge:
-        plans.append(theory.diana_original(replace(constants, strong=case.ridge), omega, w))
+        sure = replace(constants, strong=case.ridge)
+        plans += [theory.diana_original(sure, omega, w), theory.diana_balanced(sure, omega, w)]
     return max(plans, key=lambda plan: plan.rate or 0.0)
 
 

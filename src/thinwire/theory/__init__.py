@@ -2,6 +2,8 @@
 
 f is the mean of n functions f_i, and f_i of m functions f_ij; L is the smoothness of f, L_i of f_i, L̃ = √mean L_i²,
 L_max = max L_i, 𝓛 = max L_ij, κ = L/μ; ω, δ, η as declared by the compressor, ω_av that of the mean of n messages.
+Where an argument `mean_variance` (ω_av) is left out, messages are independent and it is ω/n. An assumption that does
+not hold is a ValueError.
 """
 
 from thinwire.theory.accelerated import adiana, adiana_refined
@@ -21,7 +23,16 @@ from thinwire.theory.local import locodl, per_communication, scaffnew
 from thinwire.theory.parameters import dasha_momentum, diana_shift, ef_bv_scaling, rand_diana_probability
 from thinwire.theory.partial import dasha_pp, ef21_pp, pp_marina
 from thinwire.theory.plan import Constants, Plan
-from thinwire.theory.shifts import dcgd, diana, diana_convex, diana_nonconvex, diana_original, rand_diana, sgd_diana
+from thinwire.theory.shifts import (
+    dcgd,
+    diana,
+    diana_balanced,
+    diana_convex,
+    diana_nonconvex,
+    diana_original,
+    rand_diana,
+    sgd_diana,
+)
 
 __all__ = [
     "Constants",
@@ -35,6 +46,7 @@ __all__ = [
     "dasha_pp",
     "dcgd",
     "diana",
+    "diana_balanced",
     "diana_convex",
     "diana_nonconvex",
     "diana_original",

@@ -17,7 +17,7 @@ TO_NONCONVEX = "Use diana_nonconvex, marina, dasha or ef21."
 def dcgd(
     constants: Constants, omega: float, mean_variance: float | None = None, dissimilarity: float | None = None
 ) -> Plan:
-    """γ = 1 / (L + 2ω_av L_max): E‖x − x*‖² falls by 1 − γμ, to a neighbourhood. Convex, prox allowed.
+    """γ = 1 / (L + 2ω_av L_max): E‖x − x*‖² falls by 1 − γμ, to a neighbourhood. Convex, prox allowed. μ = 0: γ/2.
 
     `dissimilarity` is ζ*² = mean‖∇f_i(x*)‖²; if given, `more["neighbourhood"]` = 2γω_av ζ*² / μ bounds where it stops.
     Source: Khirirat, Feyzmahdavian, Johansson (2018); Gorbunov, Hanzely, Richtárik, "A unified theory of SGD" (AISTATS
@@ -55,6 +55,27 @@ def diana_original(constants: Constants, omega: float, mean_variance: float | No
     mu, lam = constants.strong, diana_shift(omega) / 2
     step = min(lam / mu, 2 / (constants.smoothness + mu + 2 * w * (constants.largest + mu)))
     return Plan("DIANA (2019), strongly convex", constants.regime, step, step * mu, {"lam": lam}, prox=True)
+
+
+def diana_balanced(constants: Constants, omega: float, mean_variance: float | None = None) -> Plan:
+    """λ = t/(1 + ω), γ = min{λ/μ, 2 / (L + μ + ω_av(L_max + μ)/(1 − t))}; V falls by 1 − γμ. Prox allowed.
+
+    `diana_original` with shifts no faster than they need: t = min{½, 4(1 + ω)μ / (L + μ + ω_av(L_max + μ))}, about
+    twice what γμ asks of λ. The slower the shifts, the less of their noise is left, and 2ω_av becomes ω_av where κ is
+    large. c = ω_av/(λ(1 − t)). Every f_i is μ-strongly convex. Source: the proof of `diana_original`, for any t < 1.
+
+    >>> c = Constants(1.0, (1.0,), 1.0, 1e-6, 1)
+    >>> round(diana_balanced(c, omega=1.0).step / diana_original(c, omega=1.0).step, 3)
+    1.5
+    """
+    assume.strongly_convex("diana_balanced", constants, "Use diana_convex, or add a ridge to the losses.")
+    w = assume.mean_variance("diana_balanced", constants, omega, mean_variance)
+    mu, own = constants.strong, constants.smoothness + constants.strong
+    noise = w * (constants.largest + mu)
+    t = min(0.5, 4 * (1 + omega) * mu / (own + noise))
+    lam = t * diana_shift(omega)
+    step = min(lam / mu, 2 / (own + noise / (1 - t)))
+    return Plan("DIANA (2019), slower shifts", constants.regime, step, step * mu, {"lam": lam}, prox=True)
 
 
 def diana(constants: Constants, omega: float, mean_variance: float | None = None) -> Plan:
