@@ -131,7 +131,17 @@ def resumes_bitwise(small: Small, rule: Any, link: tw.Link, path: Path, rounds: 
     assert (again.bytes_up, again.bytes_down) == (whole.bytes_up, whole.bytes_down)
 
 
-def contracts(rule: Any, link: tw.Link, rounds: int, seeds: int = 3) -> None:
+def keeps_float32(rule: Any, link: tw.Link) -> None:
+    """Data in float32 make a run in float32, which comes near the run in float64."""
+    wide = logistic()
+    A, b, l2 = wide.problem.data.astype(np.float32), wide.problem.targets, wide.problem.l2
+    narrow = Small(tw.LogisticLoss(A, b, l2=l2), wide.n)
+    xs, exact = narrow.run(rule, link, 12)[0], wide.run(rule, link, 12)[0]
+    assert all(x.dtype == np.float32 for x in xs)
+    assert np.abs(xs[0] - exact[0]).max() <= 1e-5 * np.abs(exact[0]).max()  # later rounds may round another way
+
+
+def contracts(rule: Any, link: tw.Link, rounds: int, seeds: int = 2) -> None:
     """Over the last two thirds, ‖x − x*‖² falls at least as fast as the plan says the Lyapunov function does.
 
     Which holds ‖x − x*‖² and so, over a long window, cannot fall more slowly: what is compared is the mean slope of the

@@ -37,7 +37,7 @@ class ADIANA(Rule):
 
     >>> import numpy as np, thinwire as tw
     >>> A, b = np.random.default_rng(0).normal(size=(200, 10)), np.arange(200) % 2
-    >>> solution = tw.solve(tw.LogisticLoss(A, b, l2=1e-3), link=tw.diana(tw.Ternary()), rule=tw.ADIANA(), workers=10)
+    >>> solution = tw.solve(tw.LogisticLoss(A, b, l2=0.01), link=tw.diana(tw.Ternary()), rule=tw.ADIANA(), workers=10)
     >>> solution.status.name, solution.plan.theorem
     ('CONVERGED', 'ADIANA (ICML 2020)')
     """
@@ -55,6 +55,9 @@ class ADIANA(Rule):
         theorem = theory.adiana if self.constants == "paper" else theory.adiana_refined
         way_out = "Use constants='paper'."
         return needs.room_for_penalty(self, case, theorem(case.constants, case.omega), way_out)
+
+    def bytes_up(self, case: Case) -> float:
+        return 2 * super().bytes_up(case)
 
     def start(self, run: Run) -> Method:
         return _ADIANA(run, self.constants == "refined")

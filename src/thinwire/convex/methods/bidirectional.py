@@ -171,7 +171,7 @@ class EF21P(Rule):
     >>> import numpy as np, thinwire as tw
     >>> A, b = np.random.default_rng(0).normal(size=(200, 10)), np.arange(200) % 2
     >>> problem, link = tw.LogisticLoss(A, b, l2=0.1), tw.diana(tw.Rotated(bits=1))
-    >>> tw.solve(problem, link=link, rule=tw.EF21P(tw.TopK(0.5)), workers=10, max_rounds=50_000).status.name
+    >>> tw.solve(problem, link=link, rule=tw.EF21P(tw.TopK(0.5)), step="theory*32", workers=10).status.name
     'CONVERGED'
     """
 

@@ -33,8 +33,8 @@ def independent_errors(rule: Rule, case: Case) -> None:
 def strong_convexity(rule: Rule, case: Case) -> None:
     """f is convex, and μ > 0."""
     if not case.constants.convex or case.constants.strong <= 0:
-        given = f"a {case.constants.regime} one"
-        raise ValueError(fault(repr(rule), "f must be strongly convex", given, "Pass l2=… to the loss, or Gradient()."))
+        way_out = "Pass l2=… to the loss, with no intercept, or use Gradient()."
+        raise ValueError(fault(repr(rule), "f must be strongly convex", case.constants.regime, way_out))
 
 
 def room_for_penalty(rule: Rule, case: Case, plan: Plan, way_out: str) -> Plan:
