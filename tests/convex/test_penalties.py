@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize_scalar
 
-from thinwire.convex.penalties import L1, L2, Box, ElasticNet, GroupLasso, NonNegative, Penalty, Simplex, Zero
+from thinwire.convex.penalties import L1, L1L2, L2, Box, GroupLasso, NonNegative, Penalty, Simplex, Zero
 
 D = 6
 EVERY = [
@@ -21,9 +21,9 @@ EVERY = [
     L1(0.7),
     L2(0.0),
     L2(1.3),
-    ElasticNet(0.5, 0.0),
-    ElasticNet(0.5, 1.5),
-    ElasticNet(0.0, 1.5),
+    L1L2(0.5, 0.0),
+    L1L2(0.5, 1.5),
+    L1L2(0.0, 1.5),
     GroupLasso(0.6, [0, 0, 1, 2, 1, 1]),
     GroupLasso(0.0, list("aabbcc")),
     Box(-0.5, 2.0),
@@ -188,13 +188,13 @@ def test_arguments_are_not_changed(penalty: Penalty) -> None:
 
 
 def test_strong_convexity_is_that_of_the_squares() -> None:
-    assert [p.strong for p in (L2(1.3), ElasticNet(0.5, 1.5), L1(2.0), Zero(), Simplex())] == [1.3, 1.5, 0, 0, 0]
+    assert [p.strong for p in (L2(1.3), L1L2(0.5, 1.5), L1(2.0), Zero(), Simplex())] == [1.3, 1.5, 0, 0, 0]
 
 
 def test_special_cases_are_equal() -> None:
     x = np.linspace(-3, 3, D)
-    assert np.array_equal(ElasticNet(0.5, 0.0).prox(x, 0.7), L1(0.5).prox(x, 0.7))
-    assert np.array_equal(ElasticNet(0.0, 0.5).prox(x, 0.7), L2(0.5).prox(x, 0.7))
+    assert np.array_equal(L1L2(0.5, 0.0).prox(x, 0.7), L1(0.5).prox(x, 0.7))
+    assert np.array_equal(L1L2(0.0, 0.5).prox(x, 0.7), L2(0.5).prox(x, 0.7))
     assert np.array_equal(Box(0.0, math.inf).prox(x, 0.7), NonNegative().prox(x, 0.7))
     apart = GroupLasso(0.5, list(range(D)))  # groups of one are the Lasso, up to the rounding of x (1 − t/|x|)
     assert apart.prox(x, 0.7) == pytest.approx(L1(0.5).prox(x, 0.7), abs=1e-15)
@@ -212,7 +212,7 @@ def test_the_simplex_holds_at_all_scales(scale: float) -> None:
     [
         (lambda: L1(-1.0), r"L1\(lam=-1.0\): lam must be a number ≥ 0"),
         (lambda: L2(math.nan), r"L2\(lam=nan\): lam must be a number ≥ 0"),
-        (lambda: ElasticNet(1.0, math.inf), r"ElasticNet\(l2=inf\): l2 must be a number ≥ 0"),
+        (lambda: L1L2(1.0, math.inf), r"L1L2\(l2=inf\): l2 must be a number ≥ 0"),
         (lambda: Box(1.0, 0.0), r"Box\(low=1.0, high=0.0\): there must be numbers from low to high"),
         (lambda: Box(math.nan, 0.0), r"Box\(low=nan\): low must be a number"),
         (lambda: Box(math.inf, math.inf), "there must be numbers from low to high"),

@@ -22,7 +22,7 @@ LINKS = [
     "ef21(topk(0.5))",
 ]
 LINKS += ["ef_bv(topk(0.5))", "marina(randk(0.5))", "dasha(randk(0.5))", "clag(topk(0.5))", "lag()"]
-PENALTIES = [tw.L1(0.05), tw.ElasticNet(0.02, 0.1), tw.NonNegative(), tw.Box(-0.2, 0.2), tw.Simplex(2.0)]
+PENALTIES = [tw.L1(0.05), tw.L1L2(0.02, 0.1), tw.NonNegative(), tw.Box(-0.2, 0.2), tw.Simplex(2.0)]
 PENALTIES += [tw.GroupLasso(0.05, [0, 0, 1, 1, 2, 2]), tw.L2(0.1)]
 
 

@@ -9,9 +9,9 @@ from thinwire.convex.methods.nesterov import Nesterov
 from thinwire.convex.oracles import LSVRG, PAGE, SAGA, Full, Minibatch, Oracle
 from thinwire.convex.penalties import (
     L1,
+    L1L2,
     L2,
     Box,
-    ElasticNet,
     GroupLasso,
     NonNegative,
     Penalty,
@@ -35,6 +35,7 @@ __all__ = [
     "DORE",
     "EF21P",
     "L1",
+    "L1L2",
     "L2",
     "LSVRG",
     "MCM",
@@ -42,7 +43,6 @@ __all__ = [
     "SAGA",
     "Box",
     "Certificate",
-    "ElasticNet",
     "FiniteSum",
     "Full",
     "Gradient",

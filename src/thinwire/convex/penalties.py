@@ -136,13 +136,13 @@ class Zero(Penalty):
 
 
 @dataclass(frozen=True)
-class ElasticNet(Penalty):
+class L1L2(Penalty):
     """R(x) = l1 ‖x‖₁ + l2/2 ‖x‖² (Zou and Hastie, 2005).
 
     prox = soft(x, step l1) / (1 + step l2), soft(x, t) = sign(x) max(|x| − t, 0); R* = Σ max(|y| − l1, 0)² / (2 l2).
 
     >>> import numpy as np
-    >>> ElasticNet(l1=1.0, l2=1.0).prox(np.array([3.0, -0.5]), 1.0)
+    >>> L1L2(l1=1.0, l2=1.0).prox(np.array([3.0, -0.5]), 1.0)
     array([ 1., -0.])
     """
 
