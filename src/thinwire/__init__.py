@@ -4,6 +4,9 @@ Workers send few bits, and what they send is the compressed *difference* between
 already said. `attach` does it for a PyTorch DDP model; the parts are here to be combined.
 """
 
+import importlib
+import typing
+
 from thinwire.comm import Group, LocalGroup, PeerError, ProcessGroup
 from thinwire.compressors import (
     BFloat16,
@@ -71,6 +74,9 @@ from thinwire.spec import parse_compressor, parse_link, to_text
 from thinwire.training import LinkMemory, PlainWire, Stats, Tally, Wire, all_reduce, attach, reduce_gradients_
 from thinwire.version import __version__
 
+if typing.TYPE_CHECKING:
+    from thinwire.estimators import ElasticNet, Lasso, LinearSVC, LogisticRegression, Ridge
+
 __all__ = [
     "ADIANA",
     "DORE",
@@ -88,6 +94,7 @@ __all__ = [
     "Chain",
     "Compressor",
     "Dither",
+    "ElasticNet",
     "Exchange",
     "FiniteSum",
     "Float16",
@@ -99,12 +106,15 @@ __all__ = [
     "Identity",
     "Induced",
     "Key",
+    "Lasso",
+    "LinearSVC",
     "Link",
     "LinkMemory",
     "LinkState",
     "LoCoDL",
     "LocalGroup",
     "LogisticLoss",
+    "LogisticRegression",
     "Minibatch",
     "Moment",
     "Natural",
@@ -123,6 +133,7 @@ __all__ = [
     "ProcessGroup",
     "RandK",
     "Recursion",
+    "Ridge",
     "Rotated",
     "Scaffnew",
     "Scaled",
@@ -159,3 +170,12 @@ __all__ = [
     "solve",
     "to_text",
 ]
+
+_LATE = ("ElasticNet", "Lasso", "LinearSVC", "LogisticRegression", "Ridge")
+
+
+def __getattr__(name: str) -> typing.Any:
+    """The estimators, when one is asked for: nobody else waits for scikit-learn."""
+    if name in _LATE:
+        return getattr(importlib.import_module("thinwire.estimators"), name)
+    raise AttributeError(f"module 'thinwire' has no attribute {name!r}")
