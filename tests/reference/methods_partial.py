@@ -51,10 +51,11 @@ def dasha_pp(
     b: float,
     participation: float,
     present: Present,
+    g_i: Array | None = None,
 ) -> list[Array]:
-    """Tyurin and Richtárik (2023), DASHA-PP, gradient setting: h_i⁰ = g_i⁰ = ∇f_i(x⁰)."""
+    """Tyurin and Richtárik (2023), DASHA-PP, gradient setting: h_i⁰ = ∇f_i(x⁰), and so is g_i⁰ unless it is given."""
     old, xs = grads(x), []
-    h_i = g_i = old
+    h_i, g_i = old, old if g_i is None else g_i
     for k in range(1, steps + 1):
         x = x - gamma * g_i.mean(0)
         xs.append(x)

@@ -6,6 +6,7 @@ from thinwire.convex.methods.bidirectional import DORE, EF21P, MCM
 from thinwire.convex.methods.gradient import Gradient
 from thinwire.convex.methods.local import LoCoDL, Scaffnew
 from thinwire.convex.methods.nesterov import Nesterov
+from thinwire.convex.methods.partial import Partial
 from thinwire.convex.oracles import LSVRG, PAGE, SAGA, Full, Minibatch, Oracle
 from thinwire.convex.penalties import (
     L1,
@@ -56,6 +57,7 @@ __all__ = [
     "NonNegative",
     "NonconvexLogistic",
     "Oracle",
+    "Partial",
     "Penalty",
     "Prediction",
     "Scaffnew",
