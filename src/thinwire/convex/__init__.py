@@ -4,6 +4,7 @@ from thinwire.convex.certificate import Certificate
 from thinwire.convex.methods.adiana import ADIANA
 from thinwire.convex.methods.bidirectional import DORE, EF21P, MCM
 from thinwire.convex.methods.gradient import Gradient
+from thinwire.convex.methods.integers import IntDIANA, IntSGD
 from thinwire.convex.methods.local import LoCoDL, Scaffnew
 from thinwire.convex.methods.nesterov import Nesterov
 from thinwire.convex.methods.partial import Partial
@@ -49,6 +50,8 @@ __all__ = [
     "Gradient",
     "GroupLasso",
     "HuberLoss",
+    "IntDIANA",
+    "IntSGD",
     "LoCoDL",
     "LogisticLoss",
     "Minibatch",

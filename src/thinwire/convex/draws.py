@@ -44,7 +44,11 @@ class Draws:
 
     def uniforms(self, k: int, tensor: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
         """(rows,): one number in [0, 1) for each worker, of its own."""
-        return self._words(k, tensor, 1)[:, 0] / 2.0**32
+        return self.many(k, tensor, 1)[:, 0]
+
+    def many(self, k: int, tensor: int, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        """(rows, count): so many numbers in [0, 1) for each worker, of its own."""
+        return self._words(k, tensor, count) / 2.0**32
 
     def _words(self, k: int, tensor: int, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint64]]:
         stream = Key(self.seed, k, tensor, self.ranks).stream(Purpose.SELECT).numpy().astype(np.uint64)
