@@ -12,6 +12,7 @@ from thinwire.report.labels import spread_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
 INK = "#1c2430"
 FAINT = "#8a94a3"
@@ -23,10 +24,32 @@ OURS = (ACCENT, ACCENT_LIGHT)
 DASHES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
+    """The context in which everything is drawn."""
     from matplotlib import rc_context
 
     return rc_context({"svg.fonttype": "path", "svg.hashsalt": "thinwire", "font.size": 10.5})
+
+
+def dress(axes: Axes, x: str, y: str) -> None:
+    """Axis labels, a faint grid, and no frame."""
+    axes.set_xlabel(x, color=INK)
+    axes.set_ylabel(y, color=INK)
+    axes.grid(visible=True, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=FAINT, length=0, labelcolor=INK)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(FAINT)
+
+
+def svg_of(figure: Figure) -> str:
+    """A figure as SVG text, the same bytes for the same picture."""
+    text = io.StringIO()
+    with style():
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]
 
 
 class Sheet:
@@ -36,29 +59,18 @@ class Sheet:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        with _style():
+        with style():
             self._figure = Figure(figsize=size, layout="constrained")
             self._canvas = FigureCanvasAgg(self._figure)
             self.axes: Axes = self._figure.subplots()
-            self._dress(x, y)
+            dress(self.axes, x, y)
         self._labels: list[Any] = []
-
-    def _dress(self, x: str, y: str) -> None:
-        axes = self.axes
-        axes.set_xlabel(x, color=INK)
-        axes.set_ylabel(y, color=INK)
-        axes.grid(visible=True, color=GRID, linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.tick_params(colors=FAINT, length=0, labelcolor=INK)
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.spines["bottom"].set_color(FAINT)
 
     def label(self, text: str, xy: tuple[float, float], colour: str, bold: bool) -> None:
         """A label for the end of a curve; `svg` puts it where it covers nothing."""
         from matplotlib.patheffects import withStroke
 
-        with _style():
+        with style():
             label = self.axes.annotate(
                 text,
                 xy,
@@ -80,13 +92,10 @@ class Sheet:
 
     def svg(self) -> str:
         """The drawing as it stands."""
-        text = io.StringIO()
-        with _style():
+        with style():
             self._figure.draw_without_rendering()
             spread_labels(self.axes, self._labels, self._canvas.get_renderer())  # type: ignore[no-untyped-call]
-            self._figure.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        svg = text.getvalue()
-        return svg[svg.index("<svg") :]
+        return svg_of(self._figure)
 
 
 def plain_logarithms(axis: Axis, subdivisions: Sequence[float] = (1.0, 2.0, 5.0)) -> None:

@@ -44,7 +44,7 @@ class Grid:
             console.print(f"  {note}", style="dim", markup=False, soft_wrap=True)
 
     def _table(self) -> Table:
-        table = Table(box=SIMPLE_HEAD, header_style="bold")
+        table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
         for number, head in enumerate(self.heads):
             table.add_column(escape(head), justify="right" if number else "left", overflow="fold")
         for row in self.rows:

@@ -1,0 +1,107 @@
+"""How near solvers came to the optimum, against rounds, bytes and seconds, as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thinwire._check import fault
+from thinwire.report.drawing import ACCENT, DASHES, INK, dress, plain_logarithms, style, svg_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = (ACCENT, "#c2571a", "#4b55b8", "#a3316f", "#7a7d12", INK)
+"""Curves take these in turn; the next turn is dashed."""
+ROUNDING = 2.0**-52
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The checked iterates of one solver, from the first to the last.
+
+    Args:
+        rounds, sent, seconds: what had been spent, `sent` in bytes of one worker.
+        value: P(x).
+        gap: P(x) − min P or an upper bound of it, None where none is known.
+    """
+
+    rounds: Sequence[float]
+    sent: Sequence[float]
+    seconds: Sequence[float]
+    value: Sequence[float]
+    gap: Sequence[float | None]
+
+
+def convergence(curves: Mapping[str, Curve], optimum: float | None = None) -> str:
+    """Three panels: suboptimality, logarithmic, against rounds, bytes a worker (logarithmic) and seconds.
+
+    It is P(x) − `optimum`. Where none is given: of one curve, its gap, if that is known throughout; otherwise P(x) less
+    the least value of all curves, and the axis says so.
+
+    A curve without a name has no legend.
+
+    Raises:
+        ValueError: there is no curve.
+    """
+    from matplotlib.figure import Figure
+
+    if not curves:
+        raise ValueError(fault("convergence(curves=…)", "there must be a curve"))
+    heights, label = _heights(curves, optimum)
+    with style():
+        figure = Figure(figsize=(11.5, 4.0), layout="constrained")
+        panels = figure.subplots(1, 3, sharey=True)
+        for axes, x in zip(panels, ("rounds", "bytes sent by a worker (logarithmic)", "seconds"), strict=True):
+            dress(axes, x, label if axes is panels[0] else "")
+        for number, (name, curve) in enumerate(curves.items()):
+            _draw(panels, name, curve, heights[name], number)
+        panels[0].set_yscale("log")
+        panels[1].set_xscale("log")
+        plain_logarithms(panels[1].xaxis, (1.0,))
+        panels[1].xaxis.set_major_formatter(_bytes)
+        for axes in panels:
+            axes.minorticks_off()
+        if any(curves):
+            handles, labels = panels[0].get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=9.5)
+    return svg_of(figure)
+
+
+def _bytes(size: float, _: int) -> str:
+    for scale, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= scale:
+            return f"{size / scale:g} {unit}"
+    return f"{size:g} B"
+
+
+def _heights(curves: Mapping[str, Curve], optimum: float | None) -> tuple[dict[str, list[float]], str]:
+    """What is drawn of each curve, and the name of its axis."""
+    only = next(iter(curves.values()))
+    if optimum is None and len(curves) == 1 and None not in only.gap:
+        return {
+            name: [float(gap or 0) for gap in curve.gap] for name, curve in curves.items()
+        }, "gap: P(x) − min P, at most"
+    finite = [value for curve in curves.values() for value in curve.value if value == value]
+    least = min(finite, default=0.0) if optimum is None else optimum
+    label = "P(x) − the least value found" if optimum is None else "P(x) − min P"
+    return {name: [value - least for value in curve.value] for name, curve in curves.items()}, label
+
+
+def _draw(panels: Sequence[Axes], name: str, curve: Curve, heights: Sequence[float], number: int) -> None:
+    """One curve in all panels; what is not above rounding has no place on a logarithmic axis."""
+    floor = ROUNDING * max((abs(value) for value in curve.value if abs(value) < float("inf")), default=0.0)
+    turn, colour = divmod(number, len(COLOURS))
+    for axes, x in zip(panels, (curve.rounds, curve.sent, curve.seconds), strict=True):
+        shown = [(a, y) for a, y in zip(x, heights, strict=True) if floor < y < float("inf")]
+        if axes is panels[1]:
+            shown = [(a, y) for a, y in shown if a > 0]
+        axes.plot(
+            [a for a, _ in shown],
+            [y for _, y in shown],
+            color=COLOURS[colour],
+            linestyle=DASHES[min(turn, len(DASHES) - 1)],
+            linewidth=1.8,
+            label=name,
+        )
