@@ -9,6 +9,7 @@ import typer
 from thinwire.bench.cli import bench
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
+from thinwire.solver.cli import solve
 from thinwire.version import __version__
 
 EXAMPLES = """\
@@ -21,7 +22,10 @@ Is it worth it? A small GPT on 100 Mb/s links, dense and compressed, side by sid
 Your own script, unchanged, on four hosts with slow links, all on this machine.
 
 [cyan]thinwire bench step --hosts 4 --rate 1gbit[/cyan]
-What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts."""
+What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts.
+
+[cyan]thinwire solve mushrooms.xz --compare "dcgd(identity)"[/cyan]
+The exact optimum of a convex problem, with a certificate, and how many bytes it took."""
 
 app = typer.Typer(
     name="thinwire",
@@ -53,6 +57,7 @@ def thinwire(
 
 app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
+app.command("solve")(solve)
 app.add_typer(bench, name="bench")
 
 

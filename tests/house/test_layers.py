@@ -43,7 +43,8 @@ LAYERS = {
     "lab": "report",
     "demo": "thinwire baselines lab report",
     "bench": "keys kernels compressors thinwire baselines demo lab report",
-    "cli": "bench demo lab",
+    "solver": "thinwire convex report",
+    "cli": "bench demo lab solver",
     "__main__": "cli",
 }
 
@@ -51,8 +52,8 @@ LAYERS = {
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": ("report", "demo", "bench", "lab.cli", "cli"),
-    "typer": ("report", "demo", "bench", "lab.cli", "cli"),
+    "rich": ("report", "demo", "bench", "lab.cli", "solver", "cli"),
+    "typer": ("report", "demo", "bench", "lab.cli", "solver.cli", "cli"),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }
