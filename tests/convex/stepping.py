@@ -15,8 +15,8 @@ import thinwire as tw
 from thinwire.convex.draws import Draws
 from thinwire.convex.methods.base import Method, Rule, Run
 from thinwire.convex.objective import Objective
-from thinwire.convex.prepare import stepped
 from thinwire.convex.setup import bind, constants
+from thinwire.convex.solve import stepped
 from thinwire.convex.steps import Case
 from thinwire.convex.wire import Exact, Traffic
 from thinwire.theory import Constants, Plan
@@ -59,7 +59,7 @@ def begin(
     group, penalty, oracle = tw.LocalGroup(workers), penalty or tw.Zero(), oracle or tw.Full()
     (objective, found), link = bound(problem, workers), link.bind(workers)
     prox = not isinstance(penalty, tw.Zero)
-    case = Case(found, link, oracle, objective.d, prox=prox, ridge=float(objective.ridge.min()))
+    case = Case(found, link, oracle, objective.d, prox=prox, ridge=problem.l2)
     draws = Draws(seed, group.ranks, found.m, link.recursion(objective.d, workers).p > 0)
     plan = stepped(plan or rule.plan(case), step)
     x = np.zeros(objective.d, problem.data.dtype)

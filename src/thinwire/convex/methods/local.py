@@ -8,7 +8,7 @@ from thinwire import theory
 from thinwire._check import fault
 from thinwire.convex.draws import METHOD
 from thinwire.convex.methods.base import Method, Rule, Run
-from thinwire.convex.oracles import Full, Record
+from thinwire.convex.oracles import Record
 from thinwire.convex.shards import Array
 from thinwire.convex.steps import Case
 from thinwire.link import Recursion
@@ -35,11 +35,7 @@ class Scaffnew(Rule):
     """
 
     def plan(self, case: Case) -> Plan:
-        compressor = case.link.compressor
-        whole = case.link.recursion(case.d, case.n) == Recursion() and not compressor.omega(case.d)
-        if not whole or compressor.bias(case.d):
-            way_out = f"Pass link=dcgd(Identity()), or use LoCoDL() with dcgd({compressor!r})."
-            raise ValueError(fault(repr(self), "the link must send vectors as they are", repr(case.link), way_out))
+        sends_whole(self, case, f"LoCoDL() with dcgd({case.link.compressor!r})")
         return replace(theory.scaffnew(_each(self, case)), prox=True)
 
     def start(self, run: Run) -> Method:
@@ -102,10 +98,7 @@ class LoCoDL(Rule):
         if case.prox:
             rule = "no theorem of it allows a penalty"
             raise ValueError(fault(repr(self), rule, None, "Use Scaffnew(), or Gradient() with diana."))
-        compressor = case.link.compressor
-        omega = compressor.omega(case.d)
-        assert omega is not None  # dcgd asks for it
-        return theory.locodl(_each(self, case), omega, compressor.mean_variance(case.d, case.n))
+        return theory.locodl(_each(self, case), case.omega, case.mean_variance)
 
     def start(self, run: Run) -> Method:
         return _LoCoDL(run)
@@ -118,8 +111,8 @@ class _LoCoDL(Method):
         self.X: Array = run.x + run.objective.scale[:, None] * 0
         self.u, self.v = self.X * 0, run.x * 0
         self.iteration = 0
-        plan, omega = run.plan, run.case.link.compressor.omega(run.case.d) or 0.0
-        self.dual = plan.more["p"] * plan.more["chi"] / (plan.step * (1 + 2 * omega))
+        plan = run.plan
+        self.dual = plan.more["p"] * plan.more["chi"] / (plan.step * (1 + 2 * run.case.omega))
 
     def round(self, k: int) -> None:
         run, gamma, more = self.run, self.run.plan.step, self.run.plan.more
@@ -149,9 +142,18 @@ class _LoCoDL(Method):
 
 def _each(rule: Rule, case: Case) -> Constants:
     """The constants, with the μ of the least convex f_i: that of f may be greater."""
-    if case.oracle != Full():
+    if case.oracle.family != "full":
         raise ValueError(fault(repr(rule), "local steps need full gradients", repr(case.oracle), "Pass oracle=Full()."))
     if case.ridge <= 0:
         way_out = "Pass l2 > 0 and no intercept, or use Gradient() with diana."
         raise ValueError(fault(repr(rule), "every f_i must be strongly convex by its ridge", None, way_out))
     return replace(case.constants, strong=case.ridge)
+
+
+def sends_whole(rule: Rule, case: Case, other: str) -> None:
+    """Raise ValueError, naming another way, unless the link delivers every vector as it is."""
+    link = case.link
+    inexact = link.compressor.omega(case.d) != 0 or link.compressor.bias(case.d) > 0
+    if inexact or link.recursion(case.d, case.n) != Recursion():
+        way_out = f"Pass link=dcgd(Identity()), or use {other}."
+        raise ValueError(fault(repr(rule), "the link must send vectors as they are", repr(link), way_out))
