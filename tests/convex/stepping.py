@@ -15,8 +15,8 @@ import thinwire as tw
 from thinwire.convex.draws import Draws
 from thinwire.convex.methods.base import Method, Rule, Run
 from thinwire.convex.objective import Objective
+from thinwire.convex.prepare import stepped
 from thinwire.convex.setup import bind, constants
-from thinwire.convex.solve import stepped
 from thinwire.convex.steps import Case
 from thinwire.convex.wire import Exact, Traffic
 from thinwire.theory import Constants, Plan

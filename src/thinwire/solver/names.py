@@ -37,6 +37,10 @@ RULES: dict[str, Callable[..., Rule]] = {
     "dore": tw.DORE,
     "mcm": tw.MCM,
     "ef21p": tw.EF21P,
+    "scaffnew": tw.Scaffnew,
+    "locodl": tw.LoCoDL,
+    "intsgd": tw.IntSGD,
+    "intdiana": tw.IntDIANA,
 }
 BUNDLED = {"logistic": "breast_cancer", "softmax": "digits", "squared": "diabetes", "huber": "diabetes"}
 """The data set of a loss where none is given; breast_cancer for the others."""
