@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 COLOURS = (ACCENT, "#c2571a", "#4b55b8", "#a3316f", "#7a7d12", INK)
 """Curves take these in turn; the next turn is dashed."""
 ROUNDING = 2.0**-52
+DIVERGED = 1e3
+"""A curve is left off where it is so many times above the highest beginning."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,20 @@ def convergence(curves: Mapping[str, Curve], optimum: float | None = None) -> st
     if not curves:
         raise ValueError(fault("convergence(curves=…)", "there must be a curve"))
     heights, label = _heights(curves, optimum)
+    start = max(height[0] for height in heights.values())
     with style():
         figure = Figure(figsize=(11.5, 4.0), layout="constrained")
         panels = figure.subplots(1, 3, sharey=True)
         for axes, x in zip(panels, ("rounds", "bytes sent by a worker (logarithmic)", "seconds"), strict=True):
             dress(axes, x, label if axes is panels[0] else "")
         for number, (name, curve) in enumerate(curves.items()):
-            _draw(panels, name, curve, heights[name], number)
-        panels[0].set_yscale("log")
-        panels[1].set_xscale("log")
-        plain_logarithms(panels[1].xaxis, (1.0,))
-        panels[1].xaxis.set_major_formatter(_bytes)
+            _draw(panels, name, curve, heights[name], number, DIVERGED * start)
+        if panels[0].lines:  # a logarithmic axis needs something to begin with
+            panels[0].set_yscale("log")
+        if panels[1].lines:
+            panels[1].set_xscale("log")
+            plain_logarithms(panels[1].xaxis, (1.0,))
+            panels[1].xaxis.set_major_formatter(_bytes)
         for axes in panels:
             axes.minorticks_off()
         if any(curves):
@@ -80,28 +85,21 @@ def _heights(curves: Mapping[str, Curve], optimum: float | None) -> tuple[dict[s
     """What is drawn of each curve, and the name of its axis."""
     only = next(iter(curves.values()))
     if optimum is None and len(curves) == 1 and None not in only.gap:
-        return {
-            name: [float(gap or 0) for gap in curve.gap] for name, curve in curves.items()
-        }, "gap: P(x) − min P, at most"
+        return {name: [gap or 0.0 for gap in only.gap] for name in curves}, "gap: P(x) − min P, at most"
     finite = [value for curve in curves.values() for value in curve.value if value == value]
     least = min(finite, default=0.0) if optimum is None else optimum
     label = "P(x) − the least value found" if optimum is None else "P(x) − min P"
     return {name: [value - least for value in curve.value] for name, curve in curves.items()}, label
 
 
-def _draw(panels: Sequence[Axes], name: str, curve: Curve, heights: Sequence[float], number: int) -> None:
-    """One curve in all panels; what is not above rounding has no place on a logarithmic axis."""
-    floor = ROUNDING * max((abs(value) for value in curve.value if abs(value) < float("inf")), default=0.0)
+def _draw(panels: Sequence[Axes], name: str, curve: Curve, heights: Sequence[float], number: int, top: float) -> None:
+    """One curve in all panels; left off is what is not above rounding, or far above the beginning."""
+    floor = ROUNDING * min(abs(value) for value in curve.value)
     turn, colour = divmod(number, len(COLOURS))
     for axes, x in zip(panels, (curve.rounds, curve.sent, curve.seconds), strict=True):
-        shown = [(a, y) for a, y in zip(x, heights, strict=True) if floor < y < float("inf")]
+        shown = [(a, y) for a, y in zip(x, heights, strict=True) if floor < y < top]
         if axes is panels[1]:
             shown = [(a, y) for a, y in shown if a > 0]
-        axes.plot(
-            [a for a, _ in shown],
-            [y for _, y in shown],
-            color=COLOURS[colour],
-            linestyle=DASHES[min(turn, len(DASHES) - 1)],
-            linewidth=1.8,
-            label=name,
-        )
+        if shown:
+            dashes = DASHES[min(turn, len(DASHES) - 1)]
+            axes.plot(*zip(*shown, strict=True), color=COLOURS[colour], linestyle=dashes, linewidth=1.8, label=name)
