@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,6 +91,8 @@ def solve(
         methods = read_methods([link, *compare.split(";")], rule, oracle, step, batch)
         if not me:
             writable("solve", json, plot)
+        if checkpoint is not None and not checkpoint.absolute().parent.is_dir():
+            raise ValueError(fault("--checkpoint", "the file's directory must exist", str(checkpoint)))
         return asked, methods, Limits(tol, max_rounds, seed, checkpoint), held_by_each(workers)
 
     asked, methods, limits, held = or_exit(console, planned)
@@ -145,7 +148,8 @@ def _run(
                 return pressed()
 
             of_several = number if len(methods) > 1 else None
-            yield Outcome(method, promised, solve_one(mine, method, group, limits, of_several, heard))
+            solve_it = partial(solve_one, mine, method, group, limits, of_several, heard)
+            yield Outcome(method, promised, or_exit(console, solve_it))
             progress.remove_task(task)
             if pressed():
                 return

@@ -61,7 +61,7 @@ def _promised(outcome: Outcome) -> str:
 def _fewer(outcome: Outcome, base: Outcome) -> str:
     if not (outcome.solution.converged and base.solution.converged):
         return NONE
-    return f"{base.solution.bytes_up / outcome.solution.bytes_up:.1f}×"
+    return f"{_factor(outcome, base):.1f}×"
 
 
 def _seconds(seconds: float) -> str:
@@ -69,29 +69,42 @@ def _seconds(seconds: float) -> str:
 
 
 def remarks(outcomes: Sequence[Outcome]) -> list[str]:
-    """What there is to say of the methods, a line for all that the same is said of."""
+    """What was saved or not against gradient descent, and advice for what did not converge."""
     base = baseline(outcomes)
-    said: dict[str, list[str]] = {}
-    for outcome in outcomes:
-        if text := _remark(outcome.solution, None if base is None or base is outcome else base.solution):
-            said.setdefault(text, []).append(outcome.method.text)
-    lines = [f"{'; '.join(names)}: {text}" for text, names in said.items()]
-    if base and len(outcomes) > 1 and not base.solution.converged:
+    done = [outcome for outcome in outcomes if outcome.solution.converged and outcome is not base]
+    lines = []
+    if base is not None and base.solution.converged:
+        lines = _saved([outcome for outcome in done if _factor(outcome, base) >= NOISE], base)
+        dear = [outcome for outcome in done if _factor(outcome, base) < NOISE]
+        if dear:
+            up = bytes_text(base.solution.bytes_up)
+            lines.append(f"{_names(dear)}: did not pay here, since {DENSE} needs no more than {up}.")
+    elif base is not None and len(outcomes) > 1:
         lines.append(f"{base.method.text}, which the others would be compared with, did not converge.")
-    return lines
+    advice: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        if not outcome.solution.converged:
+            advice.setdefault(_advice(outcome.solution.status), []).append(outcome)
+    return lines + [f"{_names(named)}: {text}" for text, named in advice.items()]
 
 
-def _remark(solution: tw.Solution, base: tw.Solution | None) -> str:
-    if solution.status is tw.Status.STOPPED:
-        return "interrupted; shown is what was certified last."
-    if not solution.converged:
-        return str(solution.status.value)
-    return "" if base is None or not base.converged else f"{_saved(solution, base)}."
+def _advice(status: tw.Status) -> str:
+    return "interrupted; shown is what was certified last." if status is tw.Status.STOPPED else str(status.value)
 
 
-def _saved(solution: tw.Solution, base: tw.Solution) -> str:
-    factor, rounds = base.bytes_up / solution.bytes_up, solution.rounds / base.rounds
-    if factor < NOISE:
-        against = f"{bytes_text(solution.bytes_up)} against {bytes_text(base.bytes_up)} of {DENSE}"
-        return f"compression did not pay here, {against}, in {rounds:.2f} times its rounds"
-    return f"{factor:.1f} times fewer bytes up than {DENSE}, in {rounds:.2f} times its rounds"
+def _factor(outcome: Outcome, base: Outcome) -> float:
+    return base.solution.bytes_up / outcome.solution.bytes_up
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    return "; ".join(outcome.method.text for outcome in outcomes)
+
+
+def _saved(cheap: Sequence[Outcome], base: Outcome) -> list[str]:
+    """The one that saved most."""
+    if not cheap:
+        return []
+    best = max(cheap, key=lambda outcome: _factor(outcome, base))
+    rounds = best.solution.rounds / base.solution.rounds
+    saved = f"{_factor(best, base):.1f} times fewer than {DENSE}, in {rounds:.2f} times its rounds"
+    return [f"{best.method.text}: {'fewest bytes, ' * (len(cheap) > 1)}{saved}."]
