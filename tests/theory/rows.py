@@ -122,6 +122,7 @@ DESCENT = [
     ),
     Row("adiana", theory.adiana(CONSTANTS, OMEGA), adiana),
     Row("adiana, refined", theory.adiana_refined(CONSTANTS, OMEGA), adiana),
+    Row("adiana, tight", theory.adiana_tight(CONSTANTS, OMEGA), adiana),
 ]
 
 SHIFTS = [

@@ -6,7 +6,7 @@ Where an argument `mean_variance` (ω_av) is left out, messages are independent 
 not hold is a ValueError.
 """
 
-from thinwire.theory.accelerated import adiana, adiana_refined
+from thinwire.theory.accelerated import adiana, adiana_refined, adiana_tight
 from thinwire.theory.bidirectional import dore, ef21p_diana, mcm
 from thinwire.theory.descent import fista, gradient_descent, heavy_ball, nesterov
 from thinwire.theory.feedback import clag, dasha, ef14, ef21, ef_bv, marina
@@ -39,6 +39,7 @@ __all__ = [
     "Plan",
     "adiana",
     "adiana_refined",
+    "adiana_tight",
     "clag",
     "dasha",
     "dasha_momentum",

@@ -1,4 +1,4 @@
-"""ADIANA, accelerated DIANA, with the parameters of its authors and the refined ones. Every L_i is at most L_max.
+"""ADIANA, accelerated DIANA: its authors' parameters, the refined ones, and those of a proof made here. L_i ≤ L_max.
 
 Full local gradients, two messages a round: C(∇f_i(x) − h_i) and C(∇f_i(w) − h_i); only the second one moves h_i.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from thinwire.theory import _assume as assume
+from thinwire.theory._acceleration import Acceleration
 from thinwire.theory.parameters import diana_shift
 from thinwire.theory.plan import Constants, Plan
 
@@ -57,3 +58,26 @@ def adiana_refined(constants: Constants, omega: float) -> Plan:
     lam, gamma, beta = diana_shift(omega), eta / (2 * theta1 + eta * mu), 2 * theta1 / (2 * theta1 + eta * mu)
     more = {"lam": lam, "p": lam, "theta1": theta1, "theta2": theta2, "gamma": gamma, "beta": beta, "fresh": 1.0}
     return Plan("ADIANA, refined (NeurIPS 2023)", constants.regime, eta, min(1 - beta, lam / 2), more)
+
+
+def adiana_tight(constants: Constants, omega: float, mean_variance: float | None = None) -> Plan:
+    """α = 1/(1 + ω), w renewed with y, and the p, η, θ₁, θ₂ of the largest ρ that a proof made for it allows; prox.
+
+    θ₁γ' = η(2 − Lη), γ = γ'/(1 + γ'μ), β = 1 − γμ. f is strongly convex; ω_av may be of any kind. The order of 1/ρ is
+    ω + (1 + ω/√n)√κ, the best known; without loss it is √κ. What falls by 1 − ρ is
+    P(y) − P* + θ₂/(p − ρ) (P(w) − P*) + θ₁(1 + γ'μ)/(2γ') ‖z − x*‖² + c mean‖h_i − ∇f_i(w)‖².
+    Source: the recursion of Li, Kovalev, Qian, Richtárik (ICML 2020); the numbers are derived, see `Acceleration`.
+
+    >>> adiana_tight(Constants(1.0, (1.0,) * 20, 1.0, 0.001, 1), omega=0.57).rate > 0.02
+    True
+    """
+    assume.strongly_convex("adiana_tight", constants, WAY_OUT)
+    w = assume.mean_variance("adiana_tight", constants, omega, mean_variance)
+    alpha, proof = diana_shift(omega), Acceleration(constants, omega, w)
+    rate, (p, eta, r) = proof.best()
+    theta1, theta2 = proof.weights(p, eta, r, rate)
+    long = eta * (2 - constants.smoothness * eta) / theta1
+    gamma = long / (1 + long * constants.strong)
+    beta = 1 - gamma * constants.strong
+    more = {"lam": alpha, "p": p, "theta1": theta1, "theta2": theta2, "gamma": gamma, "beta": beta, "fresh": 0.0}
+    return Plan("ADIANA, constants derived", constants.regime, eta, rate, more, prox=True)
