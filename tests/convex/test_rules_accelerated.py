@@ -91,9 +91,10 @@ def adiana(small: Small, C: tw.Compressor, plan: theory.Plan, rounds: int) -> li
 @pytest.mark.parametrize("C", LOSSY, ids=repr)
 class TestADIANA:
     @pytest.mark.parametrize("penalty", [tw.Zero(), tw.L1(0.02)], ids=repr)
-    def test_paper(self, C: tw.Compressor, penalty: tw.Penalty) -> None:
+    @pytest.mark.parametrize("constants", ["tight", "paper"])
+    def test_with_and_without_a_penalty(self, C: tw.Compressor, penalty: tw.Penalty, constants: str) -> None:
         small = rules.logistic(penalty=penalty)
-        xs, solution = small.run(tw.ADIANA(), tw.diana(C), ROUNDS)
+        xs, solution = small.run(tw.ADIANA(constants=constants), tw.diana(C), ROUNDS)
         near(xs, adiana(small, C, solution.plan, ROUNDS))
 
     def test_refined(self, C: tw.Compressor) -> None:
@@ -111,16 +112,16 @@ class TestADIANA:
         assert solution.bytes_down == 7 * 8 * 8
 
 
-def test_a_step_of_ones_own_brings_its_own_momentum() -> None:
-    """step = 4 η: the numbers that the theorem would have made of it, which at η itself are the plan's."""
-    small, C = rules.logistic(), tw.Rotated(bits=1)
-    plan = small.run(tw.ADIANA(), tw.diana(C), 1)[1].plan
-    mu, eta, p = small.problem.l2, 4 * plan.step, plan.more["p"]
-    theta1 = min(0.25, (eta * mu / p) ** 0.5)
-    gamma = eta / (2 * (theta1 + eta * mu))
-    changed = {**plan.more, "theta1": theta1, "gamma": gamma, "beta": 1 - gamma * mu}
-    xs, _ = small.run(tw.ADIANA(), tw.diana(C), ROUNDS, step="theory*4")
-    near(xs, adiana(small, C, theory.Plan("", "", eta, None, changed), ROUNDS))
+@pytest.mark.parametrize("constants", ["tight", "paper", "refined"])
+def test_a_step_of_ones_own_brings_its_own_momentum(constants: str) -> None:
+    """step = 4 η: twice θ₁, and twice γ/β, whatever μ takes off."""
+    small, C, rule = rules.logistic(), tw.Rotated(bits=1), tw.ADIANA(constants=constants)
+    plan = small.run(rule, tw.diana(C), 1)[1].plan
+    long = 2 * plan.more["gamma"] / plan.more["beta"]
+    beta = 1 / (1 + long * small.problem.l2)
+    changed = {**plan.more, "theta1": 2 * plan.more["theta1"], "gamma": long * beta, "beta": beta}
+    xs, _ = small.run(rule, tw.diana(C), ROUNDS, step="theory*4")
+    near(xs, adiana(small, C, theory.Plan("", "", 4 * plan.step, None, changed), ROUNDS))
 
 
 def test_adiana_refined_without_loss_is_an_accelerated_gradient() -> None:
@@ -142,7 +143,9 @@ def test_adiana_refined_without_loss_is_an_accelerated_gradient() -> None:
 RULES = [
     (tw.Nesterov(), EXACT, 90),
     (tw.ADIANA(), tw.diana(tw.Rotated(bits=1)), 150),
-    (tw.ADIANA(), tw.diana(tw.RandK(0.25)), 240),
+    (tw.ADIANA(), tw.diana(tw.RandK(0.25)), 300),
+    (tw.ADIANA(), tw.diana(tw.RandK(2, shared=True)), 450),
+    (tw.ADIANA(constants="paper"), tw.diana(tw.Rotated(bits=1)), 150),
     (tw.ADIANA(constants="refined"), tw.diana(tw.Rotated(bits=1)), 150),
 ]
 each = pytest.mark.parametrize(("rule", "link", "rounds"), RULES, ids=str)
@@ -181,8 +184,8 @@ def test_fista_resumes_bitwise_between_restarts(tmp_path: Path) -> None:
         (tw.Nesterov(), {"link": EXACT, "oracle": tw.LSVRG()}, r"oracle=Full\(\).* got LSVRG"),
         (tw.ADIANA(), {"link": tw.dcgd(tw.Ternary())}, r"send by a diana link; got dcgd"),
         (tw.ADIANA(), {"link": tw.diana(tw.Ternary()), "oracle": tw.Minibatch(2)}, r"oracle=Full\(\).* got Minibatch"),
-        (tw.ADIANA(), {"link": tw.diana(tw.RandK(2, shared=True))}, "independent among the workers; got RandK"),
-        (tw.ADIANA(constants="refined"), {"link": EXACT, "penalty": tw.L1(0.1)}, "allows no penalty.*'paper'"),
+        (tw.ADIANA("paper"), {"link": tw.diana(tw.RandK(2, shared=True))}, "independent among the workers; got RandK"),
+        (tw.ADIANA(constants="refined"), {"link": EXACT, "penalty": tw.L1(0.1)}, "allows no penalty.*'tight'"),
     ],
     ids=str,
 )
@@ -200,5 +203,5 @@ def test_refuses_problems_that_are_not_convex_enough() -> None:
 
 
 def test_constants_are_one_of_two() -> None:
-    with pytest.raises(ValueError, match="constants must be one of 'paper', 'refined'"):
+    with pytest.raises(ValueError, match="constants must be one of 'tight', 'paper', 'refined'"):
         tw.ADIANA(constants="best")

@@ -23,59 +23,57 @@ class ADIANA(Rule):
     m_i = C(∇f_i(x) − h_i),  g = h + mean m_i            the first message
     c_i = C(∇f_i(w) − h_i),  h_i ← h_i + αc_i            the second: w is what the shifts learn
     y⁺ = prox_{ηR}(x − ηg),  z⁺ = βz + (1 − β)x + (γ/η)(y⁺ − x)
-    w⁺ = y with probability p, one coin for all           (y⁺ with the refined constants)
+    w⁺ = y with probability p, one coin for all           (y⁺ with constants="refined")
 
     The iterate is y. Both messages are counted, so it pays where κ is large; ∇f_i(w) is kept, which leaves one gradient
-    a round and one for each new w. A step η of one's own brings its own θ₁, γ and β.
+    a round and one for each new w. A step c times theory's comes with θ₁ and γ/β times √c.
 
     Args:
-        constants: "paper", of ICML 2020, which allows a penalty, or "refined", of NeurIPS 2023, whose order is better
-            and whose steps are shorter in all but huge problems.
+        constants: "tight", derived here, of the largest rate that a proof gives; "paper", of ICML 2020; or "refined", of
+            NeurIPS 2023, which allow no penalty.
 
     Source: Li, Kovalev, Qian, Richtárik, "Acceleration for compressed gradient descent in distributed and federated
-    optimization" (ICML 2020), algorithm 2; He, Huang, Yuan, "Unbiased compression saves communication" (NeurIPS 2023).
+    optimization" (ICML 2020), algorithm 2; He, Huang, Yuan, "Unbiased compression saves communication" (NeurIPS 2023);
+    `thinwire.theory.adiana_tight`.
 
     >>> import numpy as np, thinwire as tw
     >>> A, b = np.random.default_rng(0).normal(size=(200, 10)), np.arange(200) % 2
     >>> solution = tw.solve(tw.LogisticLoss(A, b, l2=0.01), link=tw.diana(tw.Ternary()), rule=tw.ADIANA(), workers=10)
     >>> solution.status.name, solution.plan.theorem
-    ('CONVERGED', 'ADIANA (ICML 2020)')
+    ('CONVERGED', 'ADIANA, constants derived')
     """
 
-    constants: str = "paper"
+    constants: str = "tight"
 
     def __post_init__(self) -> None:
-        one_of(call("ADIANA", constants=self.constants), "constants", self.constants, ("paper", "refined"))
+        one_of(call("ADIANA", constants=self.constants), "constants", self.constants, ("tight", "paper", "refined"))
 
     def plan(self, case: Case) -> Plan:
         needs.diana_link(self, case)
         needs.full_gradients(self, case)
         needs.strong_convexity(self, case)
-        needs.independent_errors(self, case)
+        if self.constants == "tight":
+            return theory.adiana_tight(case.constants, case.omega, case.mean_variance)
+        needs.independent_errors(self, case, "Use constants='tight', or a compressor such as Rotated(bits=1).")
         theorem = theory.adiana if self.constants == "paper" else theory.adiana_refined
-        way_out = "Use constants='paper'."
-        return needs.room_for_penalty(self, case, theorem(case.constants, case.omega), way_out)
+        plan = theorem(case.constants, case.omega)
+        return needs.room_for_penalty(self, case, plan, "Use constants='tight'.")
 
     def bytes_up(self, case: Case) -> float:
         return 2 * super().bytes_up(case)
 
     def start(self, run: Run) -> Method:
-        return _ADIANA(run, self.constants == "refined")
+        return _ADIANA(run, run.plan.step / self.plan(run.case).step)
 
 
 class _ADIANA(Method):
-    def __init__(self, run: Run, refined: bool) -> None:
-        self.run, self.refined = run, refined
-        self.source, self.wire = run.source(), run.wire()
-        more, eta, mu = run.plan.more, run.plan.step, run.case.constants.strong
-        self.p, self.theta2 = more["p"], more["theta2"]
-        if refined:
-            self.theta1 = more["theta1"]
-            self.gamma, self.beta = eta / (2 * self.theta1 + eta * mu), 2 * self.theta1 / (2 * self.theta1 + eta * mu)
-        else:
-            self.theta1 = min(0.25, math.sqrt(eta * mu / self.p))
-            self.gamma = eta / (2 * (self.theta1 + eta * mu))
-            self.beta = 1 - self.gamma * mu
+    def __init__(self, run: Run, factor: float) -> None:
+        self.run, self.source, self.wire = run, run.source(), run.wire()
+        more, mu, root = run.plan.more, run.case.constants.strong, math.sqrt(factor)
+        self.p, self.theta2, self.fresh = more["p"], more["theta2"], bool(more["fresh"])
+        self.theta1 = min(more["theta1"] * root, 1 - self.theta2)
+        long = more["gamma"] / more["beta"] * root
+        self.beta, self.gamma = 1 / (1 + long * mu), long / (1 + long * mu)
         self.x, self.z, self.w = run.x.copy(), run.x.copy(), run.x.copy()  # x is the paper's y
         self.anchored = self.source.gradients(self.w, 0)
 
@@ -87,7 +85,7 @@ class _ADIANA(Method):
         self.x = run.prox(x - eta * gradient, eta)
         self.z = self.beta * self.z + (1 - self.beta) * x + self.gamma / eta * (self.x - x)
         if run.draws.coin(k, METHOD) < self.p:
-            self.w = self.x if self.refined else y
+            self.w = self.x if self.fresh else y
             self.anchored = self.source.gradients(self.w, k)
 
     def state_dict(self) -> Record:

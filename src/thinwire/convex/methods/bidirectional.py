@@ -180,7 +180,7 @@ class EF21P(Rule):
 
     def plan(self, case: Case) -> Plan:
         _checked(self, case)
-        needs.independent_errors(self, case)
+        needs.independent_errors(self, case, "Use MCM, or a compressor such as Rotated(bits=1).")
         delta = self.down.bind(1).delta(case.d)
         if delta is None:
             way_out = f"Use EF21P(({self.down!r}).contractive())." if self.down.unbiased else ""

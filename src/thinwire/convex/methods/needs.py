@@ -22,10 +22,9 @@ def diana_link(rule: Rule, case: Case) -> None:
         raise ValueError(fault(repr(rule), "its workers send by a diana link", case.link, way_out))
 
 
-def independent_errors(rule: Rule, case: Case) -> None:
+def independent_errors(rule: Rule, case: Case, way_out: str) -> None:
     """ω_av = ω / n."""
     if case.mean_variance > case.omega / case.n * (1 + 1e-9):
-        way_out = "Use RandK(…) not shared, Rotated(…) or Ternary(…), or Gradient() with this one."
         needed = "its theorem is for compressors whose errors are independent among the workers"
         raise ValueError(fault(repr(rule), needed, case.link.compressor, way_out))
 
