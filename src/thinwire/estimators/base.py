@@ -178,7 +178,7 @@ class Classifying(Wired):
     classes_: Array
 
     def decision_function(self, X: Any) -> Array:
-        """The scores X coef_ᵀ + intercept_: (N,) for two classes, positive for the second; (N, K) for K."""
+        """X Wᵀ + b, of `coef_` and `intercept_`: (N,) for two classes, positive for the second; (N, K) for K."""
         scores = self._scores(X)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
@@ -204,3 +204,14 @@ def centred(X: Array, wanted: bool, peers: Peers) -> tuple[Array, Array, int]:
     total = peers.sum(np.append(sums, X.shape[0]))
     mean = total[:-1] / total[-1]
     return (X - mean).astype(X.dtype) if moved else X, mean, int(total[-1])
+
+
+def dots(rows: Array, x: Array) -> Array:
+    """⟨row, x⟩ of each row. Here and in `norm` NumPy adds up: the bits of a BLAS product would be the machine's."""
+    made: Array = (rows * x).sum(axis=-1)
+    return made
+
+
+def norm(x: Array) -> float:
+    """‖x‖."""
+    return float(np.sqrt(np.square(x).sum()))

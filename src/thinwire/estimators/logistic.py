@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 from thinwire._check import fault, one_of
 from thinwire.comm import Group
 from thinwire.convex import L1, LogisticLoss, Oracle, Penalty, SoftmaxLoss
-from thinwire.estimators.base import FLOATS, Array, Classifying, centred
+from thinwire.estimators.base import FLOATS, Array, Classifying, centred, dots
 from thinwire.link import Link
 
 
@@ -24,8 +24,7 @@ class LogisticRegression(ClassifierMixin, Classifying):  # type: ignore[misc]  #
     free. More than two classes are multinomial. It stops where ‖G‖ ≤ tol, G the gradient (with ‖w‖₁, the gradient
     mapping) of the objective divided by C N; scikit-learn's lbfgs compares the largest coordinate of the same
     gradient. Dense columns are centred meanwhile, which changes the intercept's coordinate only. Where nothing is
-    penalised, the classes' coefficients have mean 0, and their intercepts always have. See [](estimators) for the
-    parameters and attributes that are not scikit-learn's. Source: Cox (1958).
+    penalised, the classes' coefficients have mean 0, and their intercepts always have. Source: Cox (1958).
 
     Args:
         penalty: "l2", "l1", "elasticnet" or None.
@@ -107,17 +106,17 @@ class LogisticRegression(ClassifierMixin, Classifying):  # type: ignore[misc]  #
         problem = make(A, codes, l2=weight * (1 - share), intercept=bool(self.fit_intercept))
         x0 = self._start(mean) if self._fits((K, width)) else None
         solution = self._run(problem, penalty, lambda moment: moment.mapping <= self.tol, x0, peers, K)
-        x = solution.x.reshape(-1, K).copy()
-        if K > 1:  # all classes may move alike where nothing holds them: rounding moves them
-            x[0 if self.penalty is None else width :] -= x[0 if self.penalty is None else width :].mean(axis=1)[:, None]
-        self.coef_ = np.ascontiguousarray(x[:width].T)
-        level = x[width] if self.fit_intercept else np.zeros(K)
-        self.intercept_ = (level - self.coef_ @ mean).astype(x.dtype)
+        x = solution.x.reshape(-1, K)
+        self.coef_ = x[:width].T.copy()
+        if K > 1 and self.penalty is None:  # nothing else keeps all classes from moving alike
+            self.coef_ -= self.coef_.mean(axis=0)
+        level = x[width] - dots(self.coef_, mean) if self.fit_intercept else np.zeros(K)
+        self.intercept_ = (level - level.mean() * (K > 1)).astype(x.dtype)
         self._end([solution], peers)
         return self
 
     def _start(self, mean: Array) -> Array:
-        levels = [self.intercept_ + self.coef_ @ mean] if self.fit_intercept else []
+        levels = [self.intercept_ + dots(self.coef_, mean)] if self.fit_intercept else []
         made: Array = np.concatenate([self.coef_.T, *(level[None] for level in levels)])
         return made.reshape(-1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
@@ -13,11 +13,11 @@ from sklearn.utils.validation import validate_data
 from thinwire._check import fault
 from thinwire.comm import Group
 from thinwire.convex import L1, Moment, Oracle, Penalty, SquaredLoss
-from thinwire.estimators.base import FLOATS, Array, Wired, centred
+from thinwire.estimators.base import FLOATS, Array, Wired, centred, dots, norm
 from thinwire.link import Link
 
 
-class Squares(RegressorMixin, Wired):  # type: ignore[misc]  # scikit-learn has no types
+class Squares(RegressorMixin, Wired, ABC):  # type: ignore[misc]  # scikit-learn has no types
     """(1/2N) ‖y − Xw − b‖² + (l2/2) ‖w‖² + R(w), b free.
 
     The intercept of dense data is eliminated by the exact means of all rows; for sparse data it is one more unknown.
@@ -25,7 +25,7 @@ class Squares(RegressorMixin, Wired):  # type: ignore[misc]  # scikit-learn has 
 
     alpha: float
     by_gap = True
-    """Whether `tol` is of the duality gap, where one is at hand; else of the gradient mapping."""
+    """Whether `tol` is of the gap, where a bound of it is at hand; else of the gradient mapping."""
 
     @abstractmethod
     def _weights(self, rows: int) -> tuple[float, Penalty | None]:
@@ -50,7 +50,7 @@ class Squares(RegressorMixin, Wired):  # type: ignore[misc]  # scikit-learn has 
         l2, penalty = self._weights(rows)
         problem = SquaredLoss(A, column[:, 0], l2=l2, intercept=free)
         unit = peers.sum(np.append(A.T @ column, np.square(column, dtype=np.float64).sum())) / rows
-        slope = float(np.linalg.norm(unit[:-1]))
+        slope = norm(unit[:-1])
 
         def near(moment: Moment) -> bool:
             if self.by_gap and moment.gap is not None:
@@ -59,12 +59,12 @@ class Squares(RegressorMixin, Wired):  # type: ignore[misc]  # scikit-learn has 
 
         solution = self._run(problem, penalty, near, x0, peers)
         self.coef_ = solution.x[: X.shape[1]].copy()
-        self.intercept_ = A.dtype.type(level + solution.x[X.shape[1] :].sum() - mean @ self.coef_)
+        self.intercept_ = A.dtype.type(level + solution.x[X.shape[1] :].sum() - dots(self.coef_, mean))
         self._end([solution], peers)
         return self
 
     def predict(self, X: Any) -> Array:
-        """X coef_ + intercept_, (N,)."""
+        """X w + b, of `coef_` and `intercept_`: (N,)."""
         return self._scores(X)
 
 
@@ -72,8 +72,7 @@ class Ridge(Squares):
     """min ‖y − Xw − b‖² + alpha ‖w‖², as `sklearn.linear_model.Ridge`.
 
     There is one target, (N,), and one alpha. scikit-learn's usual solver is a factorisation, which knows no tolerance;
-    here as in its iterative ones it stops where ‖∇‖ ≤ tol · (‖∇‖ at w = 0, b = ȳ). See [](estimators) for the
-    parameters and attributes that are not scikit-learn's. Source: Hoerl and Kennard (1970).
+    here as in its iterative ones it stops where ‖∇‖ ≤ tol · (‖∇‖ at w = 0, b = ȳ). Source: Hoerl and Kennard (1970).
 
     Args:
         alpha: weight of the squares, at least 0.
@@ -123,9 +122,8 @@ class Ridge(Squares):
 class Lasso(Squares):
     """min (1/2N) ‖y − Xw − b‖² + alpha ‖w‖₁, as `sklearn.linear_model.Lasso`.
 
-    It stops as there, where the duality gap is at most tol · ‖y − ȳ‖²/N; sparse data with an intercept have no cheap
-    dual: there, where the gradient mapping is at most tol · (‖∇f‖ at w = 0). See [](estimators) for the parameters and
-    attributes that are not scikit-learn's. Source: Tibshirani (1996).
+    It stops as there, where the duality gap is at most tol · ‖y − ȳ‖²/N; where no bound of it is at hand (some sparse
+    data with an intercept), where the gradient mapping is at most tol · (‖∇f‖ at w = 0). Source: Tibshirani (1996).
 
     Args:
         alpha: weight of ‖w‖₁, at least 0.
@@ -172,8 +170,7 @@ class Lasso(Squares):
 class ElasticNet(Squares):
     """min (1/2N) ‖y − Xw − b‖² + alpha l1_ratio ‖w‖₁ + (alpha/2) (1 − l1_ratio) ‖w‖², as scikit-learn's ElasticNet.
 
-    It stops as `Lasso` does. See [](estimators) for the parameters and attributes that are not scikit-learn's. Source:
-    Zou and Hastie (2005).
+    It stops as `Lasso` does. Source: Zou and Hastie (2005).
 
     Args:
         alpha: weight of both penalties, at least 0.

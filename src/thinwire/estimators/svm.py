@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from thinwire.comm import Group
 from thinwire.convex import Moment, Oracle, Solution, SquaredHingeLoss
-from thinwire.estimators.base import Array, Classifying
+from thinwire.estimators.base import Array, Classifying, norm
 from thinwire.estimators.peers import Peers
 from thinwire.link import Link
 
@@ -23,14 +23,13 @@ class LinearSVC(ClassifierMixin, Classifying):  # type: ignore[misc]  # scikit-l
     That is the squared hinge with squares as penalty; s is `intercept_scaling`, the value of one more column, which is
     penalised as the others are, as there. Of K > 2 classes each is separated from the rest, one after the other. It
     stops as liblinear does, where ‖∇‖ ≤ tol · min(n₊, n₋)/N · (‖∇‖ at 0), n₊ and n₋ the rows of both sides. Data
-    become float64, as there. See [](estimators) for the parameters and attributes that are not scikit-learn's. Source:
-    Fan et al., "LIBLINEAR" (JMLR 2008).
+    become float64, as there. Source: Fan et al., "LIBLINEAR" (JMLR 2008).
 
     Args:
         C: weight of the data, positive.
         intercept_scaling: s, positive: the larger, the less the intercept is penalised, and the worse the condition.
         fit_intercept, tol, max_iter, random_state: as there; an iteration is a round of communication.
-        warm_start: begin at the coef_ and intercept_ that are there, which scikit-learn's cannot.
+        warm_start: begin at the `coef_` and `intercept_` that are there, which scikit-learn's cannot.
         link, oracle, workers, group, step: as `thinwire.solve` takes them; a link may be its text.
 
     >>> import numpy as np, thinwire as tw
@@ -103,7 +102,7 @@ class LinearSVC(ClassifierMixin, Classifying):  # type: ignore[misc]  # scikit-l
         """One side against the rest: the objective divided by 2CN."""
         total = peers.sum(np.concatenate([A.T @ y, [np.sum(y > 0), np.sum(y < 0)]]))
         rows = total[-2:].sum()
-        unit = total[-2:].min() / rows * float(np.linalg.norm(total[:-2])) / rows
+        unit = total[-2:].min() / rows * norm(total[:-2]) / rows
 
         def near(moment: Moment) -> bool:
             return moment.mapping <= self.tol * float(unit)
