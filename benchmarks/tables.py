@@ -1,8 +1,9 @@
-"""Writes the tables of docs/benchmarks.md from the JSON in benchmarks/results, so that no figure is typed by hand.
+"""Writes the tables of two pages of docs from the JSON of their runs, so that no figure is typed by hand.
 
     python benchmarks/tables.py
 
-What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from results/NAME.json.
+What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md of
+benchmarks/results, in docs/reproductions.md of examples/results.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from thinwire.bench.tables import grids
+from thinwire.report.grid import Grid
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
+REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
+EXAMPLES = ROOT / "examples" / "results"
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -31,11 +35,14 @@ def _section(name: str, results: Path, images: Path) -> str:
     if not file.is_file():
         return f"\nNot measured yet: `benchmarks/run {name}`.\n\n"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    parts = []
-    for grid in grids(found):
-        parts += [f"**{grid.title}**\n", f"{grid.markdown()}\n", *(f"{note}.\n" for note in grid.notes)]
+    shown = [Grid(**grid) for grid in found["grids"]] if "grids" in found else grids(found)
+    pictures = {picture["file"]: picture["title"] for picture in found.get("images", ())}
     if (images / f"bench-{name}.svg").is_file():
-        parts.append(f"![The figures of the tables above](images/bench-{name}.svg)\n")
+        pictures[f"bench-{name}.svg"] = "The figures of the tables above"
+    parts = []
+    for grid in shown:
+        parts += [f"**{grid.title}**\n", f"{grid.markdown()}\n", *(f"{note}.\n" for note in grid.notes)]
+    parts += [f"![{title}](images/{picture})\n" for picture, title in pictures.items()]
     return "\n" + "\n".join([*parts, _origin(found)]) + "\n"
 
 
@@ -43,9 +50,12 @@ def _origin(found: dict[str, Any]) -> str:
     """Where and when, in one line."""
     made = found["provenance"]
     commit = (made["git_commit"] or "unknown")[:10] + (", changed" if made["git_dirty"] else "")
-    machine = f"{made['cpu']}, {made['cores']} cores, torch {made['torch']}, load {found['load_at_start']} at the start"
+    machine = f"{made['cpu']}, {made['cores']} cores, torch {made['torch']}"
+    if "load_at_start" in found:  # where seconds are told
+        machine += f", load {found['load_at_start']} at the start"
     return f"`{found['command']}`, {made['time'][:10]}, commit {commit}; {machine}.\n"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, results in ((PAGE, RESULTS), (REPRODUCTIONS, EXAMPLES)):
+        page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")

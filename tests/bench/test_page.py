@@ -28,6 +28,14 @@ def test_the_pages_tables_are_those_of_the_results(script: ModuleType) -> None:
     assert script.filled(page) == page, "run: python benchmarks/tables.py"
 
 
+def test_the_reproductions_are_those_of_the_examples(script: ModuleType) -> None:
+    page = script.REPRODUCTIONS.read_text(encoding="utf-8")
+    assert script.filled(page, script.EXAMPLES) == page, "run: python benchmarks/tables.py"
+    shown = {name for _, name, _ in script.PLACE.findall(page)}
+    assert shown == {file.stem for file in script.EXAMPLES.glob("*.json")}
+    assert all((ROOT / "docs" / link).is_file() for link in re.findall(r"\]\((images/[^)]+)\)", page))
+
+
 def test_every_table_has_a_command_and_every_command_a_table(script: ModuleType) -> None:
     measured = re.findall(
         r"^measure ([\w-]+) ", (ROOT / "benchmarks" / "run").read_text(encoding="utf-8"), re.MULTILINE

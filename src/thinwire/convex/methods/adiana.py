@@ -29,8 +29,8 @@ class ADIANA(Rule):
     a round and one for each new w. A step c times theory's comes with θ₁ and γ/β times √c.
 
     Args:
-        constants: "tight", derived here, of the largest rate that a proof gives; "paper", of ICML 2020; or "refined", of
-            NeurIPS 2023, which allow no penalty.
+        constants: "tight", derived here, of the largest rate that a proof gives; "paper", of ICML 2020; or "refined",
+            of NeurIPS 2023, which allow no penalty.
 
     Source: Li, Kovalev, Qian, Richtárik, "Acceleration for compressed gradient descent in distributed and federated
     optimization" (ICML 2020), algorithm 2; He, Huang, Yuan, "Unbiased compression saves communication" (NeurIPS 2023);
