@@ -244,3 +244,15 @@ def test_a_nonconvex_problem_has_no_gap_and_its_gradient_vanishes() -> None:
     assert found.certificate.gap is None
     assert found.certificate.mapping <= 1e-6 * found.history[0].mapping
     assert math.isfinite(found.certificate.value)
+
+
+RULES = [tw.Gradient(), tw.Gradient(momentum=0.5), tw.Nesterov(), tw.ADIANA(), tw.Scaffnew(), tw.LoCoDL(), tw.IntSGD()]
+RULES += [tw.IntDIANA(), tw.Partial(0.5), tw.DORE(tw.Rotated(bits=3)), tw.MCM(tw.Rotated(bits=3))]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_rule_solves_by_its_usual_link(rule: tw.Gradient) -> None:
+    problem = tw.LogisticLoss(data(), labels(data(), 2), l2=0.2)
+    found = tw.solve(problem, rule=rule, workers=5, tol=1e-5, max_rounds=20_000)
+    assert found.converged, found.status
+    assert found.bytes_up > 0

@@ -10,7 +10,6 @@ import numpy as np
 
 from thinwire._check import fault
 from thinwire.comm import Group, LocalGroup
-from thinwire.compressors import Rotated
 from thinwire.convex.certificate import Examiner
 from thinwire.convex.draws import Draws
 from thinwire.convex.methods.base import Rule, Run
@@ -24,7 +23,7 @@ from thinwire.convex.split import Dirichlet, Split
 from thinwire.convex.steps import Case
 from thinwire.convex.wire import Exact, Traffic
 from thinwire.link import Link
-from thinwire.presets import diana
+from thinwire.spec import parse_link
 from thinwire.theory import Plan
 
 
@@ -65,7 +64,7 @@ def prepare(problem: FiniteSum, parts: Parts) -> Prepared:
         named = isinstance(split, str | Dirichlet)
         group = LocalGroup(parts.workers or (1 if named else len(np.unique(np.asarray(split)))))
     rule, oracle, penalty = parts.rule or Gradient(), parts.oracle or Full(), parts.penalty or Zero()
-    link = (parts.link or diana(Rotated(bits=1))).bind(group.size)
+    link = (parts.link or parse_link(rule.usual)).bind(group.size)
     facts = {"rule": rule, "oracle": oracle, "penalty": penalty, "link": link, "step": parts.step, "seed": parts.seed}
     group.agree(facts)
     exact = Exact(group, Traffic())

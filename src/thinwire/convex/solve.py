@@ -51,7 +51,7 @@ def solve(
     Args:
         problem: f: on a ProcessGroup, of this process' rows only.
         penalty: R.
-        link: what the workers send by; diana(Rotated(bits=1)) by default.
+        link: what the workers send by; by default the rule's `usual` one, for most diana(Rotated(bits=1)).
         rule: what the server does; `Gradient()` by default.
         oracle: where the workers' vectors come from; `Full()` by default.
         step: "theory"; "theory*8", so many times theory's; or γ itself.

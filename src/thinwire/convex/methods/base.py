@@ -98,6 +98,8 @@ class Method(ABC):
 class Rule(ABC):
     """A frozen description of what a server does with the mean of what it hears."""
 
+    usual: str = "diana(rotated(bits=1))"
+    """The link that it takes where none is given, as text."""
     answers: bool = True
     """Whether a server would send the whole iterate down in each round; others count their own messages."""
 

@@ -47,6 +47,7 @@ class IntSGD(Rule):
     def __post_init__(self) -> None:
         one_of(call("IntSGD", bits=self.bits), "bits", self.bits, WIDTHS)
 
+    usual = "dcgd(identity())"
     answers = False
 
     def plan(self, case: Case) -> Plan:
@@ -81,6 +82,7 @@ class IntDIANA(Rule):
     def __post_init__(self) -> None:
         one_of(call("IntDIANA", bits=self.bits), "bits", self.bits, WIDTHS)
 
+    usual = "dcgd(identity())"
     answers = False
 
     def plan(self, case: Case) -> Plan:

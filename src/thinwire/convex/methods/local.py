@@ -34,6 +34,8 @@ class Scaffnew(Rule):
     ('CONVERGED', True)
     """
 
+    usual = "dcgd(identity())"
+
     def plan(self, case: Case) -> Plan:
         sends_whole(self, case, f"LoCoDL() with dcgd({case.link.compressor!r})")
         return replace(theory.scaffnew(_each(self, case)), prox=True)
@@ -90,6 +92,8 @@ class LoCoDL(Rule):
     >>> both.status.name, both.bytes_up < local.bytes_up
     ('CONVERGED', True)
     """
+
+    usual = "dcgd(rotated(bits=1))"
 
     def plan(self, case: Case) -> Plan:
         if case.link.recursion(case.d, case.n) != Recursion():

@@ -37,6 +37,8 @@ class Nesterov(Rule):
     'CONVERGED'
     """
 
+    usual = "dcgd(identity())"
+
     def plan(self, case: Case) -> Plan:
         needs.full_gradients(self, case)
         link, d = case.link, case.d

@@ -46,6 +46,8 @@ class Partial(Rule):
 
     participation: float
 
+    usual = "dasha(rotated(bits=1))"
+
     def __post_init__(self) -> None:
         if not 0 < self.participation <= 1:
             where = call("Partial", participation=self.participation)
