@@ -122,8 +122,8 @@ def same_on_three_ranks(rule: Any, link: tw.Link, rounds: int = 12) -> None:
 
 def resumes_bitwise(small: Small, rule: Any, link: tw.Link, path: Path, rounds: int = 16) -> None:
     """A run that was cut in two ends where the whole one does, with the same bytes."""
-    whole = small.run(rule, link, rounds)[1]
-    first = partial(small.run, rule, link, checkpoint=path / "run.pt")
+    whole = small.run(rule, link, rounds, check_every=rounds)[1]
+    first = partial(small.run, rule, link, checkpoint=path / "run.pt", check_every=rounds // 4)
     first(rounds // 2)
     again = first(rounds)[1]
     assert again.rounds == whole.rounds == rounds
