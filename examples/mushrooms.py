@@ -32,7 +32,7 @@ BESIDES = [
 ]
 OTHERS = [
     Entry("Nesterov, float32", "dcgd(identity())", {"rule": tw.Nesterov()}),
-    Entry("ADIANA, rotated 3 bits", "diana(rotated(bits=3, block=128))", {"rule": tw.ADIANA()}),
+    Entry("ADIANA, rotated 1 bit", "diana(rotated(bits=1, block=128))", {"rule": tw.ADIANA()}),
     Entry("Scaffnew, float32", "dcgd(identity())", {"rule": tw.Scaffnew()}),
     Entry("LoCoDL, rotated 1 bit", "dcgd(rotated(bits=1, block=128))", {"rule": tw.LoCoDL()}),
     Entry("LoCoDL, rotated 3 bits", "dcgd(rotated(bits=3, block=128))", {"rule": tw.LoCoDL()}),
