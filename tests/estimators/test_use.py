@@ -50,7 +50,7 @@ def test_a_warm_start_takes_fewer_rounds_and_ends_in_the_same_place(model: Any, 
 
 @pytest.mark.parametrize(("model", "y"), MODELS, ids=named)
 def test_the_attributes_say_how_it_went(model: Any, y: Any) -> None:
-    model = clone(model).set_params(workers=4, link="diana(ternary)", random_state=3).fit(X, y)
+    model = clone(model).set_params(workers=4, link="diana(ternary)", random_state=3, tol=1e-2).fit(X, y)
     solutions = model.solution_ if isinstance(model.solution_, list) else [model.solution_]
     assert len(solutions) == (3 if isinstance(model, tw.LinearSVC) and y is THREE else 1)
     statuses = model.status_ if isinstance(model.status_, list) else [model.status_]
@@ -93,7 +93,7 @@ def test_float32_stays_where_scikit_learn_keeps_it(model: Any, y: Any) -> None:
 
 @pytest.mark.parametrize(("model", "y"), MODELS, ids=named)
 def test_pickles_and_clones(model: Any, y: Any) -> None:
-    model = clone(model).set_params(link=tw.diana(tw.Ternary()), oracle=tw.Full(), workers=2).fit(X, y)
+    model = clone(model).set_params(link=tw.diana(tw.Ternary()), oracle=tw.Full(), workers=2, tol=1e-2).fit(X, y)
     loaded = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
     assert loaded.get_params() == model.get_params()
@@ -115,7 +115,7 @@ def test_a_clone_talks_to_the_same_workers_and_a_pickle_to_none() -> None:
 
 def test_in_a_pipeline_and_a_search() -> None:
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), tw.LogisticRegression(link="diana(ternary)", workers=2)),
+        make_pipeline(StandardScaler(), tw.LogisticRegression(link="diana(ternary)", workers=2, tol=1e-2)),
         {"logisticregression__C": [1e-2, 1.0], "logisticregression__penalty": ["l1", "l2"]},
         cv=3,
     ).fit(X, TWO)
