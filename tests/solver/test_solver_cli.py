@@ -48,7 +48,7 @@ def written(path: Path, text: str) -> Path:
         (("--loss", "nonconvex-logistic", "--l2", "1"), "takes no l2"),
         (("--link", "dianna(ternary)"), "Did you mean 'diana'?"),
         (("--link", "diana(topk(0.1))"), "diana needs an unbiased compressor"),
-        (("--compare", "dcgd(ternary); adagrad: diana(ternary)"), "Rules: gradient, nesterov"),
+        (("--compare", "dcgd(ternary); adagrad: diana(ternary)"), "Rules: gradient, partial"),
         (("--compare", "nesterov: diana(ternary)"), "its link must lose nothing"),
         (("--compare", "lsvrg(batch=0): diana(ternary)"), "batch must be at least 1"),
         (("--rule", "adiana", "--l2", "0"), "f must be strongly convex"),

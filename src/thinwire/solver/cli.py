@@ -108,11 +108,12 @@ def solve(
     except tw.PeerError as error:
         Console(stderr=True, highlight=False).print(f"[red]Error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
-    if not me:
-        _report(console, asked, outcomes, limits)
-        about |= {"workers": group.size, "split": split, "seed": seed, "tol": tol, "max_rounds": max_rounds}
-        about |= {"data": asked.name, **about_problem(mine, promised[0])}
-        _write(json, plot, outcomes, about)
+    if me:
+        return  # with 0: at another code torchrun would end rank 0, which still has to write
+    _report(console, asked, outcomes, limits)
+    about |= {"workers": group.size, "split": split, "seed": seed, "tol": tol, "max_rounds": max_rounds}
+    about |= {"data": asked.name, **about_problem(mine, promised[0])}
+    _write(json, plot, outcomes, about)
     if outcomes[-1].solution.status is tw.Status.STOPPED:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(0 if outcomes[0].solution.converged else 1)

@@ -32,6 +32,7 @@ ORACLES: dict[str, Callable[..., tw.Oracle]] = {
 }
 RULES: dict[str, Callable[..., Rule]] = {
     "gradient": tw.Gradient,
+    "partial": tw.Partial,
     "nesterov": tw.Nesterov,
     "adiana": tw.ADIANA,
     "dore": tw.DORE,

@@ -84,12 +84,17 @@ def remarks(outcomes: Sequence[Outcome]) -> list[str]:
     advice: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if not outcome.solution.converged:
-            advice.setdefault(_advice(outcome.solution.status), []).append(outcome)
+            advice.setdefault(_advice(outcome), []).append(outcome)
     return lines + [f"{_names(named)}: {text}" for text, named in advice.items()]
 
 
-def _advice(status: tw.Status) -> str:
-    return "interrupted; shown is what was certified last." if status is tw.Status.STOPPED else str(status.value)
+def _advice(outcome: Outcome) -> str:
+    status = outcome.solution.status
+    if status is tw.Status.STOPPED:
+        return "interrupted; shown is what was certified last."
+    if status is tw.Status.SPENT and outcome.promised.plan.floor:  # more rounds would not help
+        status = tw.Status.FLOOR
+    return str(status.value)
 
 
 def _factor(outcome: Outcome, base: Outcome) -> float:
