@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -32,12 +33,12 @@ html_title = "thinwire"
 html_copy_source = False
 
 
-def _bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """|x_j| in a docstring is a magnitude, not a substitution."""
+def _marks(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """|x_j| in a docstring is a magnitude, not a substitution; coef_ is a name, not a link."""
     for number, line in enumerate(lines):
         if not line.lstrip().startswith((">>>", "...")):
-            lines[number] = line.replace("|", r"\|")
+            lines[number] = re.sub(r"(?<=\w)_(?!\w)", r"\_", line.replace("|", r"\|"))
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("autodoc-process-docstring", _bars)
+    app.connect("autodoc-process-docstring", _marks)
