@@ -144,6 +144,13 @@ def test_every_loss_has_data_and_is_solved(loss: str, more: tuple[object, ...], 
     assert code == 0, output
 
 
+def test_a_rule_brings_the_link_that_it_needs(tmp_path: Path) -> None:
+    code, output, found = solved(tmp_path, *EASY, "--rule", "scaffnew", "--compare", "nesterov:")
+    assert code == 0, output
+    assert [row["method"] for row in found["methods"]] == ["scaffnew:", "nesterov:"]
+    assert all("identity" in row["link"] for row in found["methods"])
+
+
 def test_what_saves_nothing_says_so(tmp_path: Path) -> None:
     """64 bits a value, against 32 of gradient descent in the same rounds."""
     methods = ("--link", "diana(identity(bits=64))", "--compare", "dcgd(identity)")

@@ -26,6 +26,8 @@ from thinwire.solver.screen import Gauge, bar, said
 from thinwire.solver.words import remarks, table
 
 INTERRUPTED = 130
+DEFAULT_METHODS = {"gradient": "diana(ternary)"}
+"""What is run by a rule where no link is named; by others their usual link."""
 
 
 def solve(
@@ -43,7 +45,9 @@ def solve(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="How many; by default 20, or one in each process.")] = None,
     split: Annotated[str, typer.Option(help="Who holds which rows: even, shuffled, label, dirichlet:0.3.")] = "even",
-    link: Annotated[str, typer.Option(help="What the workers send by.")] = "diana(ternary)",
+    link: Annotated[
+        str | None, typer.Option(help="What the workers send by; by default diana(ternary), or what the rule needs.")
+    ] = None,
     oracle: Annotated[str, typer.Option(help=f"Gradients: {', '.join(ORACLES)}; 'lsvrg(p=0.1)'.")] = "full",
     batch: Annotated[
         int | None, typer.Option(min=1, help="Samples that a worker draws in a round; by default 1.")
@@ -88,7 +92,9 @@ def solve(
         if not 0 < tol < 1:
             raise ValueError(fault("--tol", "must be above 0 and below 1", tol))
         asked = Asked(data, target, loss, l1, l2, split, seed)
-        methods = read_methods([link, *compare.split(";")], rule, oracle, step, batch)
+        methods = read_methods(
+            [link or DEFAULT_METHODS.get(rule, f"{rule}:"), *compare.split(";")], rule, oracle, step, batch
+        )
         if not me:
             writable("solve", json, plot)
         if checkpoint is not None and not checkpoint.absolute().parent.is_dir():

@@ -119,6 +119,8 @@ class Method:
 def read_method(text: str, rule: str, oracle: str, step: str, batch: int | None) -> Method:
     """A link; or PARTS: LINK, where the parts, in any order, replace the rule, the oracle and the step.
 
+    Without a link, as in "scaffnew:", it is the rule's usual one.
+
     >>> read_method("lsvrg(batch=4) theory*2: diana(ternary)", "gradient", "full", "theory", None).step
     'theory*2'
     """
@@ -137,10 +139,11 @@ def read_method(text: str, rule: str, oracle: str, step: str, batch: int | None)
             raise ValueError(fault(f"method {text!r}", rule_text, part, way_out))
     asked = Call.of("--oracle", oracle, ORACLES)
     also = {"batch": batch} if batch is not None and asked.takes(ORACLES, "batch") else {}
+    made = Call.of("--rule", rule, RULES).make(RULES)
     return Method(
         text.strip(),
-        tw.parse_link(link),
-        Call.of("--rule", rule, RULES).make(RULES),
+        tw.parse_link(link.strip() or made.usual),
+        made,
         asked.make(ORACLES, **also),
         float(step) if _is_number(step) else step,
     )
