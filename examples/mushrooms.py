@@ -37,7 +37,6 @@ OTHERS = [
     Entry("LoCoDL, rotated 1 bit", "dcgd(rotated(bits=1, block=128))", {"rule": tw.LoCoDL()}),
     Entry("LoCoDL, rotated 3 bits", "dcgd(rotated(bits=3, block=128))", {"rule": tw.LoCoDL()}),
     Entry("LoCoDL, natural ∘ Rand-28", "dcgd(randk(28) >> natural())", {"rule": tw.LoCoDL()}),
-    Entry("LoCoDL, rotated 1 bit ∘ Rand-56", "dcgd(randk(56) >> rotated(bits=1, block=64))", {"rule": tw.LoCoDL()}),
 ]
 
 

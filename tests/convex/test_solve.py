@@ -197,8 +197,8 @@ def test_the_callback_sees_every_moment_and_can_stop() -> None:
         problem, workers=3, tol=1e-14, check_every=5, callback=lambda m, x: seen.append(m) or m.round >= 15
     )
     assert found.status is tw.Status.STOPPED
-    assert [m.round for m in seen] == [5, 10, 15]
-    assert list(found.history[1:]) == seen
+    assert [m.round for m in seen] == [0, 5, 10, 15]
+    assert list(found.history) == seen
 
 
 def test_a_known_optimum_decides() -> None:

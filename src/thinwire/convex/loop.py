@@ -53,6 +53,8 @@ class Loop:
         k, began = self._resumed(), time.perf_counter() - self.seconds
         if not self.history:
             self._check(k, began)
+            if self._stops():
+                return Status.STOPPED
         while not (status := self._verdict()):
             if k >= max_rounds:
                 return self._advice()
@@ -67,11 +69,14 @@ class Loop:
                         self.run.traffic.down += self.run.x.nbytes
                     k += 1
                 self._check(k, began)
-            if self.callback and self.callback(self.history[-1], self.method.x):
+            if self._stops():
                 return Status.STOPPED
             if self.checkpoint:
                 self.checkpoint.save(k, {**self._record(), "method": self.method.state_dict()})
         return status
+
+    def _stops(self) -> bool:
+        return bool(self.callback and self.callback(self.history[-1], self.method.x))
 
     def _check(self, k: int, began: float) -> None:
         self.certificate = self.examine(self.method.x)
@@ -101,16 +106,16 @@ class Loop:
         return gap / whole if whole > 0 else 0.0 if gap <= 0 else math.inf
 
     def _advice(self) -> Status:
-        """Why the rounds were not enough: by whether the last half of them brought anything."""
+        """Why the rounds were not enough: by theory, and by whether the last half of them brought anything."""
         half = self.history[-1].round / 2
         early, late = (
             min((self._left(moment) for moment in self.history if (moment.round > half) == side), default=math.inf)
             for side in (False, True)
         )
-        if late < STALLED * early:
-            return Status.SPENT
         if self.run.plan.floor:
             return Status.FLOOR
+        if late < STALLED * early or (self.run.plan.rounds(min(self.tol, 0.5)) or 0) > self.history[-1].round:
+            return Status.SPENT
         return Status.ROUNDING if self.run.x.dtype == np.float32 else Status.STALLED
 
     def _record(self) -> dict[str, object]:

@@ -64,7 +64,7 @@ def solve(
         check_every: rounds between two certificates; by default each 1/40 of the rounds so far, which costs little.
         optimum: min P, if it is known: then `tol` is met when P(x) itself is so near.
         seed: of all randomness.
-        callback: called with each checked moment and its x; a true answer stops the run.
+        callback: called with each checked moment, the first too, and its x; a true answer stops the run.
         checkpoint: a file for the state, one for each rank ("run-{rank}.pt"), written at each certificate; if it is
             there, the run goes on from it.
 

@@ -183,6 +183,7 @@ class Exact:
 
     def __init__(self, group: Group, traffic: Traffic) -> None:
         self.group, self.traffic = group, traffic
+        self._wires: dict[int, Wire] = {}
 
     def all(self, rows: Array) -> Array:
         """Everyone's rows: (rows, k) -> (n, k), float64, in rank order."""
@@ -194,5 +195,7 @@ class Exact:
 
     def mean(self, rows: Array) -> Array:
         """(rows, k) -> (k,), float64."""
-        wire = Wire(dcgd(Identity(bits=64)), rows.shape[1], self.group, self.traffic)
-        return wire.mean(np.ascontiguousarray(rows, np.float64), 0)
+        d = rows.shape[1]
+        if d not in self._wires:
+            self._wires[d] = Wire(dcgd(Identity(bits=64)), d, self.group, self.traffic)
+        return self._wires[d].mean(np.ascontiguousarray(rows, np.float64), 0)

@@ -89,12 +89,9 @@ def remarks(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _advice(outcome: Outcome) -> str:
-    status = outcome.solution.status
-    if status is tw.Status.STOPPED:
+    if outcome.solution.status is tw.Status.STOPPED:
         return "interrupted; shown is what was certified last."
-    if status is tw.Status.SPENT and outcome.promised.plan.floor:  # more rounds would not help
-        status = tw.Status.FLOOR
-    return str(status.value)
+    return str(outcome.solution.status.value)
 
 
 def _factor(outcome: Outcome, base: Outcome) -> float:
