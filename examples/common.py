@@ -94,7 +94,7 @@ def distance(solution: tw.Solution, optimum: float) -> float:
 
 def short(value: float) -> str:
     """A relative gap; what is below rounding has no meaning."""
-    return f"{value:.0e}" if value > 1e-15 else "< 1e-15"
+    return f"{value:.1e}" if value > 1e-15 else "< 1e-15"
 
 
 def finish(name: str, grids: Sequence[Grid], results: Sequence[Result], save: bool) -> None:
@@ -124,7 +124,7 @@ def finish(name: str, grids: Sequence[Grid], results: Sequence[Result], save: bo
     }
     for number, result in enumerate(results):
         image = f"example-{name}{f'-{number + 1}' if len(results) > 1 else ''}.svg"
-        curves = {entry.label: solution.curve() for entry, solution in result.found}
+        curves = {entry.label: solution.curve for entry, solution in result.found}
         (ROOT / "docs" / "images" / image).write_text(convergence(curves, result.optimum), encoding="utf-8")
         kept["images"].append({"file": image, "title": result.title})
     file = ROOT / "examples" / "results" / f"{name}.json"
