@@ -97,6 +97,7 @@ class Exchange:
         route: "allreduce", "gather" or "sharded"; by default the one that costs least (`route_bytes`).
         seed, tensor: of the keys of all randomness.
         dtype: of the states, float32 or float64.
+        errors: whether outcomes tell, now and then, how well messages say what they are to say.
 
     Raises:
         ValueError: a link that its compressor does not suit at this d, or a route that it cannot take.
@@ -123,8 +124,10 @@ class Exchange:
         seed: int = 0,
         tensor: int = 0,
         dtype: torch.dtype = torch.float32,
+        errors: bool = True,
     ) -> None:
         n = group.size
+        self._errors = errors
         self.link = link.bind(n)
         self.down = (down or default_down(self.link, d)).bind(n)
         self.d, self.group, self.seed, self.tensor, self.dtype = d, group, seed, tensor, dtype
@@ -202,7 +205,7 @@ class Exchange:
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
                 if grown is not None:
                     grown[:, self.d :] = 0
-            error = said.error(v, up.shift, heard.own) if step % ERROR_EVERY == 0 else None
+            error = said.error(v, up.shift, heard.own) if self._looks(step) else None
             up = self.recursion.after(v, up, heard.after, sent=said.news, own=heard.own, shift=said.shift)
             if self.route == "sharded":
                 if not finite:  # the flags that only the owner has seen go on to everyone
@@ -229,6 +232,9 @@ class Exchange:
         coin = Key(self.seed, step, self.tensor).uniform(Purpose.COIN) if self.recursion.p > 0 else 1.0
         return self.recursion.dense(self.state[0], coin)
 
+    def _looks(self, step: int) -> bool:
+        return self._errors and step % ERROR_EVERY == 0
+
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
         if outcome.finite:
@@ -249,7 +255,7 @@ class Exchange:
         self, payload: Payload, step: int, sent: dict[str, int], out: Tensor | None, listen: bool
     ) -> Steps[Heard]:
         compressor, n = self.link.compressor, self.group.size
-        learns = not self.recursion.plain and (self.recursion.listens or step % ERROR_EVERY == 0)
+        learns = not self.recursion.plain and (self.recursion.listens or self._looks(step))
         listen = listen or learns
         route = {"sharded": routes.to_owners, "gather": routes.gather, "allreduce": routes.allreduce}[self.route]
         if self.route == "allreduce":

@@ -78,7 +78,7 @@ class Wire:
         if recursion:
             link = replace(link, rule=_changed(link.rule, recursion))
         self.traffic, self.seed, self.tensor = traffic, seed, tensor
-        self.exchange = Exchange(link, d, group, route="gather", seed=seed, tensor=tensor, dtype=dtype)
+        self.exchange = Exchange(link, d, group, route="gather", seed=seed, tensor=tensor, dtype=dtype, errors=False)
         self.link, self.recursion = self.exchange.link, self.exchange.recursion
         self._message = self.link.compressor.nbytes(d)
         self._whole = Identity(bits=8 * dtype.itemsize).nbytes(d)
