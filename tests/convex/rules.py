@@ -61,7 +61,7 @@ class Small:
             callback=lambda _, x: xs.append(x.copy()),
             **{**settings, **more},
         )
-        return xs, solution
+        return xs[1:], solution  # the first is where it began
 
     def messages(self, C: tw.Compressor, steps: Callable[[int], int] = int) -> Callable[[Array, int], Array]:
         """decode(encode(x)) of all workers under the keys of step `steps(k)`."""
