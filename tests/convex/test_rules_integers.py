@@ -20,6 +20,7 @@ from ..reference import methods_integers as twin
 from .stepping import assert_resumes, begin, optimum, problem, rounds
 
 WHOLE = tw.dcgd(tw.Identity(bits=64))
+DIANA = tw.diana(tw.Rotated(bits=1))
 RULES = [tw.IntSGD(bits=32), tw.IntDIANA(bits=16)]
 INTEGERS = [torch.int8, torch.int16, torch.int32]
 
@@ -146,7 +147,7 @@ def test_three_ranks_and_three_rows_have_the_same_bits(rule: Any) -> None:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"rule": tw.IntSGD()}, r"IntSGD\(bits=32\): the link must send vectors as they are"),
+        ({"rule": tw.IntSGD(), "link": DIANA}, r"IntSGD\(bits=32\): the link must send vectors as they are"),
         ({"rule": tw.IntDIANA(), "link": tw.dcgd(tw.Natural())}, "as they are"),
         ({"rule": tw.IntDIANA(), "link": WHOLE, "workers": 60}, None),
         ({"rule": tw.IntDIANA(), "link": WHOLE, "workers": 128}, r"sums of 128 integers do not fit in 8.*bits=16"),

@@ -18,6 +18,7 @@ from ..reference import methods_local as twin
 from .stepping import Array, assert_resumes, begin, changed, compress, optimum, problem, rounds
 
 WHOLE = tw.dcgd(tw.Identity(bits=64))
+DIANA = tw.diana(tw.Rotated(bits=1))
 UNBIASED = [tw.Identity(bits=64), tw.Natural(), tw.RandK(0.25), tw.RandK(3, shared=True), tw.Ternary(), tw.PermK()]
 KINDS = ["ridge", "logistic"]
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
@@ -195,10 +196,13 @@ def test_three_ranks_and_three_rows_have_the_same_bits(rule: Any, link: tw.Link)
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"rule": tw.Scaffnew()}, r"Scaffnew\(\): the link must send vectors as they are.*or use LoCoDL\(\)"),
+        (
+            {"rule": tw.Scaffnew(), "link": DIANA},
+            r"Scaffnew\(\): the link must send vectors as they are.*or use LoCoDL\(\)",
+        ),
         ({"rule": tw.Scaffnew(), "link": tw.dcgd(tw.Float16())}, "as they are"),
         ({"rule": tw.Scaffnew(), "link": tw.diana(tw.Identity())}, "as they are"),
-        ({"rule": tw.LoCoDL()}, r"LoCoDL\(\): the link must be without memory.*Pass link=dcgd\(Rotated"),
+        ({"rule": tw.LoCoDL(), "link": DIANA}, r"LoCoDL\(\): the link must be without memory.*Pass link=dcgd\(Rotated"),
         ({"rule": tw.LoCoDL(), "link": WHOLE, "penalty": tw.L1(0.1)}, r"allows a penalty.*Scaffnew"),
         ({"rule": tw.LoCoDL(), "link": WHOLE, "oracle": tw.LSVRG()}, r"full gradients.*oracle=Full"),
     ],
