@@ -233,10 +233,10 @@ class _SAGA(Source):
         self.table[rows] = fresh
 
     def state_dict(self) -> Record:
-        return {"table": self.table, "mean": self.mean}
+        return {"table": self.table.copy(), "mean": self.mean.copy()}  # both change in place
 
     def load_state_dict(self, state: Record) -> None:
-        self.table, self.mean = state["table"], state["mean"]
+        self.table, self.mean = state["table"].copy(), state["mean"].copy()
 
 
 @dataclass(frozen=True)
