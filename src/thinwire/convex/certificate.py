@@ -78,7 +78,7 @@ class Examiner:
             rise = self.penalty.value(y[self.features]) - self.penalty.value(x[self.features])
             gaps.append(-float(np.dot(gradient, y - x) + self.strong / 2 * np.dot(y - x, y - x)) - rise)
         gap = min((max(found, 0.0) for found in gaps if found is not None), default=None)
-        strong = self.strong + self.penalty.strong
+        strong = self.strong + (self.penalty.strong if self.features.stop is None else 0)  # an intercept is free of R
         distance = math.sqrt(2 * gap / strong) if strong and gap is not None else None
         return Certificate(float(value), float(np.linalg.norm(x - moved)) * self.smoothness, gap, distance)
 
