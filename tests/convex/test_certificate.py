@@ -13,3 +13,8 @@ def test_the_distance_holds_where_an_intercept_is_free_of_a_strong_penalty():
     for rounds in (1, 3, 6):
         found = tw.solve(problem, tol=1e-15, max_rounds=rounds, **method)
         assert np.linalg.norm(found.x - best.x) <= found.certificate.distance
+
+
+def test_values_that_overflow_are_divergence():
+    A, b = np.random.default_rng(0).normal(size=(60, 5)), np.arange(60.0)
+    assert tw.solve(tw.SquaredLoss(A, b, l2=0.1), step=1e160, workers=4).status is tw.Status.DIVERGED

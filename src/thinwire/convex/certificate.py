@@ -10,7 +10,7 @@ import numpy as np
 from thinwire.convex.objective import Objective
 from thinwire.convex.penalties import Penalty
 from thinwire.convex.shards import Array
-from thinwire.convex.wire import Exact
+from thinwire.convex.wire import Exact, NotFinite
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ class Examiner:
         rows[:, :-2] = f.back(slopes)
         rows[:, -2] = f.scale * f.shards.sums(loss.value(margins, f.y))
         rows[:, -1] = self._conjugates(slopes)
-        mean = self.exact.mean(rows)
+        try:
+            mean = self.exact.mean(rows)
+        except NotFinite:  # of a finite point, whose values overflow: all workers hear of it
+            return Certificate(math.inf, math.inf, None, None)
         value = mean[-2] + f.smooth(x) + self.penalty.value(x[self.features])
         if not math.isfinite(value):
             return Certificate(value, math.inf, None, None)
