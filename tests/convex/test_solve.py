@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,6 +163,28 @@ def test_mismatched_ranks_are_named() -> None:
 
     run_ranks(2, columns)
     run_ranks(2, steps)
+
+
+@pytest.mark.parametrize(
+    ("loss", "more", "says"),
+    [
+        (lambda A, b, rank: tw.SquaredLoss(A, b, l2=rank), {}, "'l2 = 0', rank 1 has 'l2 = 1'"),
+        (lambda A, b, rank: tw.HuberLoss(A, b, delta=1 + rank), {}, "'delta = 1', rank 1 has 'delta = 2'"),
+        (lambda A, b, rank: (tw.HuberLoss if rank else tw.SquaredLoss)(A, b), {}, "'loss = SquaredLoss', rank 1"),
+        (lambda A, b, rank: tw.SquaredLoss(A[:, rank:], b, intercept=bool(rank)), {}, "'intercept = False', rank"),
+        (lambda A, b, rank: tw.SquaredLoss(A.astype(["f4", "f8"][rank]), b), {}, "'dtype = float32', rank 1"),
+        (lambda A, b, rank: tw.SquaredLoss(A, b), {"x0": lambda rank: np.full(6, rank)}, "'x0 = .*', rank 1"),
+        (lambda A, b, rank: tw.SquaredLoss(A, b), {"tol": lambda rank: 0.1 + rank}, "'tol = 0.1', rank 1"),
+        (lambda A, b, rank: tw.SquaredLoss(A, b), {"max_rounds": lambda rank: 1 + rank}, "'max_rounds = 1'"),
+    ],
+)
+def test_ranks_that_state_another_problem_are_named(loss: Any, more: dict[str, Any], says: str) -> None:
+    def work(group: tw.ProcessGroup) -> None:
+        rank = group.ranks.start
+        with pytest.raises(tw.PeerError, match=says):
+            tw.solve(loss(data(), np.ones(N), rank), group=group, **{name: make(rank) for name, make in more.items()})
+
+    run_ranks(2, work)
 
 
 @pytest.mark.parametrize("oracle", [tw.Full(), tw.LSVRG(batch=2), tw.SAGA(batch=2)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -65,7 +66,16 @@ def prepare(problem: FiniteSum, parts: Parts) -> Prepared:
         group = LocalGroup(parts.workers or (1 if named else len(np.unique(np.asarray(split)))))
     rule, oracle, penalty = parts.rule or Gradient(), parts.oracle or Full(), parts.penalty or Zero()
     link = (parts.link or parse_link(rule.usual)).bind(group.size)
-    facts = {"rule": rule, "oracle": oracle, "penalty": penalty, "link": link, "step": parts.step, "seed": parts.seed}
+    facts: dict[str, object] = {
+        "rule": rule,
+        "oracle": oracle,
+        "penalty": penalty,
+        "link": link,
+        "step": parts.step,
+        "seed": parts.seed,
+    }
+    start = None if parts.x0 is None else hashlib.sha256(np.asarray(parts.x0).tobytes()).hexdigest()
+    facts |= {**problem.facts, "x0": start}
     group.agree(facts)
     exact = Exact(group, Traffic())
     objective, _ = bind(problem, group, exact, split, parts.seed)

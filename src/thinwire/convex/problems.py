@@ -71,6 +71,18 @@ class FiniteSum:
         object.__setattr__(self, "data", data)
         object.__setattr__(self, "targets", targets)
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """What must be the same for all processes, whose rows differ."""
+        loss = {"loss": self.name, **vars(self.loss)}
+        return {
+            **loss,
+            "l2": self.l2,
+            "intercept": self.intercept,
+            "nonconvex": self.nonconvex,
+            "dtype": self.data.dtype,
+        }
+
     def __repr__(self) -> str:
         rows, features = self.data.shape[0], self.data.shape[1] - self.intercept
         kind = "sparse" if sp.issparse(self.data) else "dense"

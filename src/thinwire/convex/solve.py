@@ -88,6 +88,8 @@ def solve(
     with threadpool_limits(1, user_api="blas"):  # with more, the bits of a product would depend on how many
         prepared = prepare(problem, parts)
         run, examiner, kept = prepared.run, prepared.examiner, None
+        ends = {"tol": tol, "max_rounds": max_rounds, "check_every": check_every, "optimum": optimum}
+        run.group.agree({**ends, "checkpoint": checkpoint is not None})
         if checkpoint is not None:
             kept = Checkpoint(checkpoint, run.group, examiner.exact, prepared.description)
         method = prepared.rule.start(run)
