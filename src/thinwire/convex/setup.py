@@ -116,6 +116,7 @@ def constants(f: Objective, exact: Exact) -> Constants:
     strong = float(one.ridge.min()) if f.nonconvex is None else 0.0
     if f.loss.least:
         strong = max(strong, smallest(lambda v: mean(v, f.loss.least), one.d, top))
+    top, strong = exact.all(np.tile([top, strong], (f.rows, 1)))[0].tolist()  # other machines' BLAS has other roundings
     return Constants(
         smoothness=top,
         workers=tuple(float(value) for value in facts[:, 0]),
