@@ -279,3 +279,9 @@ def test_every_rule_solves_by_its_usual_link(rule: tw.Gradient) -> None:
     found = tw.solve(problem, rule=rule, workers=5, tol=1e-5, max_rounds=20_000)
     assert found.converged, found.status
     assert found.bytes_up > 0
+
+
+def test_no_rate_is_promised_to_momentum() -> None:
+    problem = tw.LogisticLoss(data(), labels(data(), 2), l2=0.05)
+    assert tw.predict(problem, workers=4).rounds is not None
+    assert tw.predict(problem, workers=4, rule=tw.Gradient(momentum=0.9)).rounds is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from thinwire._check import call, fault
 from thinwire.convex.methods.base import Method, Rule, Run
@@ -34,7 +34,8 @@ class Gradient(Rule):
             raise ValueError(fault(where, "momentum must be in [0, 1)", self.momentum))
 
     def plan(self, case: Case) -> Plan:
-        return plain_plan(case)
+        plan = plain_plan(case)
+        return replace(plan, rate=None) if self.momentum else plan  # no theorem promises one
 
     def start(self, run: Run) -> Method:
         return _Gradient(run, self.momentum)
