@@ -9,7 +9,7 @@ from thinwire.convex.setup import bind
 from thinwire.convex.wire import Exact, Traffic
 
 
-def test_what_saga_has_told_stays_as_it_was():
+def test_what_saga_has_told_stays_as_it_was() -> None:
     """A checkpoint holds the last two states: the older one must not follow the table."""
     A, b = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     group = LocalGroup(2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from scipy.optimize import minimize
 
 import thinwire as tw
@@ -285,3 +286,69 @@ def test_no_rate_is_promised_to_momentum() -> None:
     problem = tw.LogisticLoss(data(), labels(data(), 2), l2=0.05)
     assert tw.predict(problem, workers=4).rounds is not None
     assert tw.predict(problem, workers=4, rule=tw.Gradient(momentum=0.9)).rounds is None
+
+
+def test_a_warm_start_is_no_divergence() -> None:
+    """At the optimum the mapping is of rounding's size; the link, which knows nothing yet, leads away at first."""
+    problem = tw.LogisticLoss(data(), labels(data(), 2), intercept=True)
+    settings = {"penalty": tw.L1(0.01), "workers": 4, "tol": 1e-6}
+    best = tw.solve(problem, **{**settings, "tol": 1e-13, "link": tw.diana(tw.Identity(bits=64))}, max_rounds=100_000)
+    found = tw.solve(problem, **settings, link=tw.diana(tw.Ternary()), x0=best.x, max_rounds=50)
+    assert found.status is not tw.Status.DIVERGED
+
+
+def test_dore_refuses_constraints() -> None:
+    with pytest.raises(ValueError, match="need not meet a constraint"):
+        tw.solve(tw.SquaredLoss(data(), np.ones(N), l2=0.1), rule=tw.DORE(tw.Rotated(bits=3)), penalty=tw.NonNegative())
+
+
+def test_pages_p_is_the_theorems() -> None:
+    problem = tw.LogisticLoss(data(), labels(data(), 2), l2=0.2)
+    rare, often = (
+        tw.predict(problem, link=tw.dasha(tw.RandK(0.5)), oracle=tw.PAGE(batch=2, p=p), workers=4).plan.step
+        for p in (0.01, 0.9)
+    )
+    assert rare < often
+    with pytest.raises(ValueError, match="the coin is the link's"):
+        tw.predict(problem, link=tw.marina(tw.RandK(0.5)), oracle=tw.PAGE(batch=2, p=0.5), workers=4)
+
+
+def test_a_step_of_the_users_is_taken_as_it_is_with_momentum_too() -> None:
+    problem = tw.LogisticLoss(data(), labels(data(), 2), l2=0.2)
+    plain, heavy = (tw.predict(problem, rule=tw.Gradient(momentum=m), workers=4) for m in (0.0, 0.75))
+    assert heavy.plan.step == plain.plan.step / 4
+    assert tw.predict(problem, rule=tw.Gradient(momentum=0.75), workers=4, step=0.5).plan.step == 0.5
+
+
+def test_what_is_given_stays_as_it_is() -> None:
+    """A matrix with unsorted and repeated entries is put in order in a copy."""
+    given = sp.csr_matrix((np.array([1.0, 2.0, 3.0]), np.array([1, 0, 0]), np.array([0, 3, 3])), shape=(2, 2))
+    tw.SquaredLoss(given, [1.0, 2.0])
+    assert given.indices.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("more", [{"workers": 0}, {"workers": 7, "group": tw.LocalGroup(3)}])
+def test_workers_are_counted_once(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="workers must be at least 1"):
+        tw.solve(tw.SquaredLoss(data(), np.ones(N)), **more)
+
+
+def test_one_callback_stops_all_ranks() -> None:
+    def work(group: tw.ProcessGroup) -> tw.Status:
+        problem = tw.SquaredLoss(data(), np.ones(N), l2=0.1)
+        return tw.solve(problem, group=group, tol=1e-14, callback=lambda m, x: group.ranks.start == 0).status
+
+    assert run_ranks(2, work) == [tw.Status.STOPPED] * 2
+
+
+def test_a_checkpoint_is_of_its_data(tmp_path: Path) -> None:
+    kept = tmp_path / "run.pt"
+    A = data()
+    tw.solve(tw.SquaredLoss(A, np.ones(N)), workers=3, max_rounds=5, tol=1e-14, checkpoint=kept)
+    with pytest.raises(ValueError, match="another run's"):
+        tw.solve(tw.SquaredLoss(A + 1e-9, np.ones(N)), workers=3, checkpoint=kept)
+    kept.write_bytes(b"something else")
+    with pytest.raises(ValueError, match="it is no checkpoint"):
+        tw.solve(tw.SquaredLoss(A, np.ones(N)), workers=3, checkpoint=kept)
+    with pytest.raises(ValueError, match="its folder does not exist"):
+        tw.solve(tw.SquaredLoss(A, np.ones(N)), workers=3, checkpoint=tmp_path / "nowhere" / "run.pt")

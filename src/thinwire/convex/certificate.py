@@ -12,6 +12,9 @@ from thinwire.convex.penalties import Penalty
 from thinwire.convex.shards import Array
 from thinwire.convex.wire import Exact, NotFinite
 
+ROUNDINGS = 32 * np.finfo(np.float64).eps
+"""What sums of numbers may be off by, of their size: added to bounds that are differences of such sums."""
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -59,6 +62,7 @@ class Examiner:
 
     def __call__(self, x: Array) -> Certificate:
         f, loss = self.objective, self.objective.loss
+        penalty = self.penalty.value(x[self.features])  # in x's own precision: its edges are where that rounds them to
         x = x.astype(np.float64)  # and so are the margins: of float32 data the certificate is exact, too
         margins = f.margins(x)
         slopes = loss.slope(margins, f.y)
@@ -70,7 +74,7 @@ class Examiner:
             mean = self.exact.mean(rows)
         except NotFinite:  # of a finite point, whose values overflow: all workers hear of it
             return Certificate(math.inf, math.inf, None, None)
-        value = mean[-2] + f.smooth(x) + self.penalty.value(x[self.features])
+        value = mean[-2] + f.smooth(x) + penalty
         if not math.isfinite(value):
             return Certificate(value, math.inf, None, None)
         gradient = mean[:-2] + f.pull(x)
@@ -78,8 +82,9 @@ class Examiner:
         gaps = [self._dual(value, slopes, mean[:-2], mean[-1])]
         if self.strong:
             y = self._prox(x - gradient / self.strong, 1 / self.strong)
-            rise = self.penalty.value(y[self.features]) - self.penalty.value(x[self.features])
-            gaps.append(-float(np.dot(gradient, y - x) + self.strong / 2 * np.dot(y - x, y - x)) - rise)
+            there, step = self.penalty.value(y[self.features]), y - x
+            fall = float(np.dot(gradient, step) + self.strong / 2 * np.dot(step, step)) + there - penalty
+            gaps.append(ROUNDINGS * (abs(there) + abs(penalty)) - fall)
         gap = min((max(found, 0.0) for found in gaps if found is not None), default=None)
         strong = self.strong + (self.penalty.strong if self.features.stop is None else 0)  # an intercept is free of R
         distance = math.sqrt(2 * gap / strong) if strong and gap is not None else None
@@ -106,5 +111,6 @@ class Examiner:
             if gauge > 1:
                 t = (1 - 4 * np.finfo(float).eps) / gauge
                 conjugate = float(self.exact.mean(self._conjugates(t * slopes)[:, None])[0])
-        gap = value + conjugate + self.penalty.conjugate(-t * data_gradient, ridge)
+        other = self.penalty.conjugate(-t * data_gradient, ridge)
+        gap = value + conjugate + other + ROUNDINGS * (abs(value) + abs(conjugate) + abs(other))
         return float(gap) if math.isfinite(gap) else None

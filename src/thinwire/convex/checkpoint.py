@@ -51,12 +51,20 @@ class Checkpoint:
 
     def load(self) -> tuple[int, dict[str, Any]] | None:
         """The latest round that all ranks have, and its state; None if a rank has none."""
+        where = f"checkpoint={str(self.path)!r}"
+        if not self.path.parent.is_dir():
+            raise ValueError(fault(where, "its folder does not exist", None, "Make it first."))
         if self.path.exists():
-            found = torch.load(self.path, weights_only=False)
-            if found["run"] != self._run:
+            try:
+                found = torch.load(self.path, weights_only=False)
+                run = found["run"]
+            except Exception as error:  # of unpickling: whatever the bytes happen to mean
+                rule = f"it is no checkpoint of a solver ({type(error).__name__})"
+                raise ValueError(fault(where, rule, None, "Name another file, or remove it.")) from error
+            if run != self._run:
                 rule = "the state in it is another run's: of other data, parts, step or seed"
                 way_out = "Name another file, or remove it."
-                raise ValueError(fault(f"checkpoint={str(self.path)!r}", rule, None, way_out))
+                raise ValueError(fault(where, rule, None, way_out))
             self._states = dict(found["states"])
         rounds = np.full((len(self._group.ranks), KEPT), -1.0)
         rounds[:, : len(self._states)] = sorted(self._states)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from thinwire.convex.wire import NotFinite
 Callback = Callable[[Moment, Array], bool | None]
 SHARE = 40
 """Certificates are made each 1/SHARE of the rounds so far."""
-GROWN = 1e8
-"""A gradient mapping so many times the first one means divergence."""
+GROWN, RISEN = 1e8, 10.0
+"""A gradient mapping so many times the first, at a value so many times the first, means divergence. Near the optimum
+the mapping alone may grow much before the link has learnt the gradients."""
 STALLED = 0.9
 """The last half of a run has stalled if it brought less than the missing tenth."""
 
@@ -69,23 +70,35 @@ class Loop:
                         self.run.traffic.down += self.run.x.nbytes
                     k += 1
                 self._check(k, began)
-            if self._stops():
-                return Status.STOPPED
             if self.checkpoint:
                 self.checkpoint.save(k, {**self._record(), "method": self.method.state_dict()})
+            if self._stops():
+                return Status.STOPPED
         return status
 
     def _stops(self) -> bool:
-        return bool(self.callback and self.callback(self.history[-1], self.method.x))
+        """What rank 0's callback answers: if one stops, all do."""
+        if self.callback is None:
+            return False
+        answer = self.callback(self.history[-1], self.method.x.copy())
+        return bool(self.examine.exact.first([float(bool(answer))])[0])
 
     def _check(self, k: int, began: float) -> None:
-        self.certificate = self.examine(self.method.x)
+        self.certificate = self._examined()
         self.seconds = time.perf_counter() - began
         self.history.append(Moment.of(k, self.seconds, self.run.traffic, self.certificate))
 
+    def _examined(self) -> Certificate:
+        """Rank 0's: unlike machines round unlike, and all must come to the same verdict."""
+        found = self.examine(self.method.x)
+        told = [math.nan if number is None else number for number in astuple(found)]
+        value, mapping, gap, distance = map(float, self.examine.exact.first(told))
+        return Certificate(value, mapping, None if math.isnan(gap) else gap, None if math.isnan(distance) else distance)
+
     def _verdict(self) -> Status | None:
         first, last = self.history[0], self.history[-1]
-        if not math.isfinite(last.value) or last.mapping > GROWN * max(first.mapping, 1e-300):
+        grown = last.mapping > GROWN * first.mapping and last.value > RISEN * (1 + abs(first.value))
+        if not math.isfinite(last.value) or grown:
             return Status.DIVERGED
         return Status.CONVERGED if self._left(last) <= self.tol else None
 
@@ -97,8 +110,6 @@ class Loop:
         elif moment.gap is not None:
             gap = moment.gap
             whole = first.value - moment.value + gap  # no less than gap if P fell
-            if gap == 0:
-                return 0.0
             if whole <= 0:
                 return math.inf
         else:
@@ -129,5 +140,5 @@ class Loop:
         self.method.load_state_dict(state["method"])
         self.history, self.seconds = list(state["history"]), state["seconds"]
         self.run.traffic.__dict__.update(state["traffic"].__dict__)
-        self.certificate = self.examine(self.method.x)
+        self.certificate = self._examined()
         return k

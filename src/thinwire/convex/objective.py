@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -85,6 +86,13 @@ class Objective:
         if self.nonconvex is not None:
             made += self.nonconvex * (2 * x / np.square(1 + np.square(x)))
         return made
+
+    def digest(self) -> str:
+        """A hash of the rows, their targets, and whose they are."""
+        made = hashlib.sha256(self.y.tobytes() + self.shards.bounds.tobytes())
+        for part in self.shards.arrays():
+            made.update(np.ascontiguousarray(part).data)
+        return made.hexdigest()
 
     def picked(self, indices: Integers) -> Objective:
         """The same f_i from some of its rows, (rows, b) numbers: their mean stands for the mean of all of them."""

@@ -58,6 +58,7 @@ class Oracle(ABC):
     """
 
     batch: int | None = None
+    p: float | None = None
     family: str
     """What theorems know it by: full, minibatch, reduced (its variance vanishes at the optimum), page."""
 

@@ -30,6 +30,9 @@ class Penalty(ABC):
     [1.0, -0.0]
     """
 
+    constrains = False
+    """Whether it is infinite somewhere."""
+
     @property
     def strong(self) -> float:
         """The largest σ for which R − σ/2 ‖·‖² is convex."""
@@ -296,6 +299,8 @@ class Box(Penalty):
     (array([ 1. , -0.5]), 3.5)
     """
 
+    constrains = True
+
     low: float
     high: float
 
@@ -329,6 +334,8 @@ class NonNegative(Penalty):
     array([3., 0.])
     """
 
+    constrains = True
+
     def value(self, x: Array) -> float:
         return 0.0 if np.all(x >= 0) else math.inf
 
@@ -353,6 +360,8 @@ class Simplex(Penalty):
     >>> Simplex().prox(np.array([0.9, 0.5, -1.0]), 1.0)
     array([0.7, 0.3, 0. ])
     """
+
+    constrains = True
 
     radius: float = 1.0
 

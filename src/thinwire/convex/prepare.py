@@ -61,9 +61,13 @@ def prepare(problem: FiniteSum, parts: Parts) -> Prepared:
         ValueError, PeerError: as `solve`.
     """
     group, split = parts.group, parts.split
+    workers = parts.workers
+    if workers is not None and (workers < 1 or (group is not None and workers != group.size)):
+        wanted = "workers must be at least 1, and with a group as many as it has"
+        raise ValueError(fault("solve(workers=…)", wanted, workers, "Leave it out where there is a group."))
     if group is None:
         named = isinstance(split, str | Dirichlet)
-        group = LocalGroup(parts.workers or (1 if named else len(np.unique(np.asarray(split)))))
+        group = LocalGroup(workers or (1 if named else len(np.unique(np.asarray(split)))))
     rule, oracle, penalty = parts.rule or Gradient(), parts.oracle or Full(), parts.penalty or Zero()
     link = (parts.link or parse_link(rule.usual)).bind(group.size)
     facts: dict[str, object] = {
@@ -81,7 +85,8 @@ def prepare(problem: FiniteSum, parts: Parts) -> Prepared:
     objective, _ = bind(problem, group, exact, split, parts.seed)
     found = constants(objective, exact)
     ridge = 0.0 if problem.intercept else problem.l2
-    case = Case(found, link, oracle, objective.d, prox=not isinstance(penalty, Zero), ridge=ridge)
+    prox = not isinstance(penalty, Zero)
+    case = Case(found, link, oracle, objective.d, prox=prox, ridge=ridge, constrained=penalty.constrains)
     plan = stepped(rule.plan(case), parts.step)
     free = objective.outputs * problem.intercept
     features = slice(0, -free) if free else slice(None)

@@ -99,7 +99,9 @@ def _matrix(name: str, given: Data) -> Array | sp.csr_matrix:
     data: Any
     if sp.issparse(given):
         data = sp.csr_matrix(given)
-        data.sum_duplicates()
+        if not data.has_canonical_format:
+            data = data.copy()  # what was given stays as it is
+            data.sum_duplicates()
     else:
         data = np.asarray(_numpy(given))
     if data.ndim != 2 or not data.shape[0] or not data.shape[1]:

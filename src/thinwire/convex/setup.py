@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -106,17 +107,20 @@ def constants(f: Objective, exact: Exact) -> Constants:
     def own(v: Array) -> Array:
         return f.loss.curvature * one.back(one.margins(v)) + extra * v
 
-    def mean(v: Array, curvature: float = f.loss.curvature) -> Array:
+    def mean(v: Array, curvature: float) -> Array:
         return curvature * np.stack([exact.mean(one.back(one.margins(row))) for row in v]) + extra * v
 
-    top = float(largest(mean, 1, one.d)[0])
+    def top_of(apply: Operator) -> float:
+        return float(largest(apply, 1, one.d)[0])
+
+    top = _led(exact, one.d, lambda v: mean(v, f.loss.curvature), top_of)
     squares = np.maximum.reduceat(f.shards.squares(), f.shards.bounds[:-1])
     samples = f.loss.curvature * f.scale * f.shards.counts * squares + extra.max()
     facts = exact.all(np.stack([largest(own, f.rows, one.d), samples, f.shards.counts.astype(float)], axis=1))
     strong = float(one.ridge.min()) if f.nonconvex is None else 0.0
     if f.loss.least:
-        strong = max(strong, smallest(lambda v: mean(v, f.loss.least), one.d, top))
-    top, strong = exact.all(np.tile([top, strong], (f.rows, 1)))[0].tolist()  # other machines' BLAS has other roundings
+        least = _led(exact, one.d, lambda v: mean(v, f.loss.least), lambda apply: smallest(apply, one.d, top))
+        strong = max(strong, least)
     return Constants(
         smoothness=top,
         workers=tuple(float(value) for value in facts[:, 0]),
@@ -125,3 +129,26 @@ def constants(f: Objective, exact: Exact) -> Constants:
         m=int(facts[:, 2].max()),
         convex=f.nonconvex is None,
     )
+
+
+Operator = Callable[[Array], Array]
+
+
+def _led(exact: Exact, d: int, apply: Operator, find: Callable[[Operator], float]) -> float:
+    """find(apply), as the process of rank 0 does it; the others apply what it applies, and hear what it found.
+
+    Unlike machines round unlike: left to themselves they would ask for other vectors, or for fewer.
+    """
+    if exact.group.ranks.start:
+        while (told := exact.first(np.zeros(d + 1)))[0]:
+            apply(told[None, 1:])
+        return float(exact.first([0.0])[0])
+
+    def announced(v: Array) -> Array:
+        return np.concatenate([apply(exact.first([1.0, *row])[None, 1:]) for row in v])
+
+    try:
+        found = find(announced)
+    finally:
+        exact.first(np.zeros(d + 1))
+    return float(exact.first([found])[0])

@@ -61,6 +61,10 @@ class Shards(ABC):
         """The shards of some rows, by their numbers in each worker's own: (rows, b)."""
 
     @abstractmethod
+    def arrays(self) -> Sequence[npt.NDArray[Any]]:
+        """What the rows are kept in."""
+
+    @abstractmethod
     def squares(self) -> Array:
         """‖a_j‖² of every row, (N,)."""
 
@@ -106,6 +110,9 @@ class Dense(Shards):
         rows, bounds = self._picked(indices)
         return Dense(self.A[rows], bounds)
 
+    def arrays(self) -> Sequence[npt.NDArray[Any]]:
+        return (self.A,)
+
     def squares(self) -> Array:
         made: Array = np.einsum("ij,ij->i", self.A, self.A)
         return made
@@ -146,6 +153,9 @@ class Sparse(Shards):
     def pick(self, indices: Integers) -> Shards:
         rows, bounds = self._picked(indices)
         return Sparse(self.A[rows], bounds)
+
+    def arrays(self) -> Sequence[npt.NDArray[Any]]:
+        return self.A.data, self.A.indices, self.A.indptr
 
     def squares(self) -> Array:
         return np.asarray(self.A.multiply(self.A).sum(axis=1), self.A.dtype).reshape(-1)

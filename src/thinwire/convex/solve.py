@@ -91,7 +91,8 @@ def solve(
         ends = {"tol": tol, "max_rounds": max_rounds, "check_every": check_every, "optimum": optimum}
         run.group.agree({**ends, "checkpoint": checkpoint is not None})
         if checkpoint is not None:
-            kept = Checkpoint(checkpoint, run.group, examiner.exact, prepared.description)
+            described = f"{prepared.description}, {run.group.size}, {run.objective.digest()}"
+            kept = Checkpoint(checkpoint, run.group, examiner.exact, described)
         method = prepared.rule.start(run)
         loop = Loop(run, prepared.rule, method, examiner, tol, check_every, optimum, callback, kept)
         status = loop(max_rounds)

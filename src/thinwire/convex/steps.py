@@ -23,6 +23,7 @@ class Case:
         d: the vectors' length.
         prox: whether there is a penalty.
         ridge: the μ that every f_i has for itself: l2.
+        constrained: whether the penalty is infinite somewhere.
     """
 
     constants: Constants
@@ -31,6 +32,7 @@ class Case:
     d: int
     prox: bool
     ridge: float = 0.0
+    constrained: bool = False
 
     @property
     def n(self) -> int:
@@ -108,10 +110,21 @@ def _diana(case: Case) -> Plan:
 
 
 def _vr_diana(case: Case) -> Plan:
-    p = case.oracle.renewal(case.constants.m)
+    p, m, n = case.oracle.renewal(case.constants.m), case.constants.m, case.n
     if not case.constants.convex:
+        if p < 1 / m or case.mean_variance > case.omega / n * (1 + 1e-9):
+            rule = "its nonconvex theorem wants p of at least 1/m, and workers whose errors are independent"
+            where = f"{case.link!r} with {case.oracle!r}"
+            raise ValueError(fault(where, rule, None, "Use marina or dasha with PAGE()."))
         return theory.vr_diana_nonconvex(case.constants, case.omega)
     return theory.vr_diana(case.constants, case.omega, case.batch, p, case.mean_variance)
+
+
+def _vr_marina(case: Case) -> Plan:
+    if case.oracle.p is not None:
+        where = f"{case.link!r} with {case.oracle!r}"
+        raise ValueError(fault(where, "the coin is the link's there, and theory gives its p", None, "Leave p out."))
+    return theory.vr_marina(case.constants, case.omega, case.batch, mean_variance=case.mean_variance)
 
 
 def _without_shifts(plan: Plan, case: Case) -> Plan:
@@ -143,9 +156,9 @@ TABLE: dict[tuple[str, str], Callable[[Case], Plan]] = {
     ("dcgd", "minibatch"): lambda case: _without_shifts(TABLE["diana", "minibatch"](case), case),
     ("diana", "reduced"): _vr_diana,
     ("dcgd", "reduced"): lambda case: _without_shifts(_vr_diana(case), case),
-    ("marina", "page"): lambda case: theory.vr_marina(
-        case.constants, case.omega, case.batch, mean_variance=case.mean_variance
+    ("marina", "page"): _vr_marina,
+    ("dasha", "page"): lambda case: theory.dasha_page(
+        case.constants, case.omega, case.batch, case.mean_variance, case.oracle.p
     ),
-    ("dasha", "page"): lambda case: theory.dasha_page(case.constants, case.omega, case.batch, case.mean_variance),
 }
 """What covers a link and a family of oracles."""

@@ -93,7 +93,11 @@ def solve(
             raise ValueError(fault("--tol", "must be above 0 and below 1", tol))
         asked = Asked(data, target, loss, l1, l2, split, seed)
         methods = read_methods(
-            [link or DEFAULT_METHODS.get(rule, f"{rule}:"), *compare.split(";")], rule, oracle, step, batch
+            [link or DEFAULT_METHODS.get(rule.partition("(")[0].strip(), f"{rule}:"), *compare.split(";")],
+            rule,
+            oracle,
+            step,
+            batch,
         )
         if not me:
             writable("solve", json, plot)

@@ -92,8 +92,10 @@ def vr_marina(
     return tracking("VR-MARINA (2021), theorem 3.1", constants, p, growth, {"p": p})
 
 
-def dasha_page(constants: Constants, omega: float, batch: int, mean_variance: float | None = None) -> Plan:
-    """a = 1/(2ω + 1), p = b/(m + b), one coin for all, γ = 1 / (L + √K) with, q = (1 − p)𝓛²/b,
+def dasha_page(
+    constants: Constants, omega: float, batch: int, mean_variance: float | None = None, p: float | None = None
+) -> Plan:
+    """a = 1/(2ω + 1), p = b/(m + b) unless given, one coin for all, γ = 1 / (L + √K) with, q = (1 − p)𝓛²/b,
 
     K = ω_av(2ω + 1)(8L̃² + 12q) + 2q/(pn): E‖∇f‖² ≤ 2V⁰/(γT). Under PL every memory gets half of its contraction:
     K = 2(T(4L̃² + 10q) + 2q/(pn)), T = ω_av(1 + 4aω) / (a(3/2 − a)), and γ ≤ min{a, p}/(2μ), ρ = γμ.
@@ -104,7 +106,9 @@ def dasha_page(constants: Constants, omega: float, batch: int, mean_variance: fl
     """
     assume.minibatch("dasha_page", constants, batch)
     w = assume.mean_variance("dasha_page", constants, omega, mean_variance)
-    a, p, mu = dasha_momentum(omega), batch / (constants.m + batch), constants.strong
+    a, mu = dasha_momentum(omega), constants.strong
+    p = batch / (constants.m + batch) if p is None else p
+    assume.probability("dasha_page", p)
     q, direct, more = (1 - p) * constants.samples**2 / batch, constants.l_tilde**2, {"a": a, "p": p}
     if mu == 0:
         square = w * (2 * omega + 1) * (8 * direct + 12 * q) + 2 * q / (p * constants.n)

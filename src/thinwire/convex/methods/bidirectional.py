@@ -92,6 +92,9 @@ class DORE(Rule):
         if case.ridge <= 0:
             way_out = "Pass l2=… and no intercept to the loss, or use MCM or EF21P."
             raise ValueError(fault(repr(self), "every f_i must be strongly convex", None, way_out))
+        if case.constrained:
+            rule = "its iterate, x + βq̂, need not meet a constraint"
+            raise ValueError(fault(repr(self), rule, None, "Use Gradient() or ADIANA(), whose iterates do."))
         down = _omega(self, self.down, case.d)
         each = replace(case.constants, strong=case.ridge)
         return theory.dore(each, case.omega, down, case.mean_variance)

@@ -35,7 +35,9 @@ class Gradient(Rule):
 
     def plan(self, case: Case) -> Plan:
         plan = plain_plan(case)
-        return replace(plan, rate=None) if self.momentum else plan  # no theorem promises one
+        if not self.momentum:
+            return plan
+        return replace(plan, step=plan.step * (1 - self.momentum), rate=None)  # no theorem promises one
 
     def start(self, run: Run) -> Method:
         return _Gradient(run, self.momentum)
@@ -44,7 +46,7 @@ class Gradient(Rule):
 class _Gradient(Method):
     def __init__(self, run: Run, momentum: float) -> None:
         self.run, self.momentum, self.x = run, momentum, run.x.copy()
-        self.step = run.plan.step * (1 - momentum)
+        self.step = run.plan.step
         self.source, self.wire = run.source(), run.wire()
         self.v = run.x * 0
 
