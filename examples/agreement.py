@@ -2,9 +2,9 @@
 
     python examples/agreement.py --data DIR
 
-Logistic loss without intercept, 20 workers, DIANA with 1 bit a coordinate. With ℓ1 alone nothing is strongly convex: DIANA
-is sublinear there, and whole vectors with Nesterov's momentum go instead. The optimum need not be unique then (columns of
-these data are linear combinations of others), so that only objectives are compared.
+Logistic loss without intercept, 20 workers, DIANA with 1 bit a coordinate. With ℓ1 alone nothing is strongly convex:
+DIANA is sublinear there, and whole vectors with Nesterov's momentum go instead. The optimum need not be unique then
+(columns of these data are linear combinations of others), so that only objectives are compared.
 """
 
 from __future__ import annotations
