@@ -4,7 +4,8 @@
 
 w8a (49,749 × 300, sparse) on 1,000 workers. Rounds a second are of a run without a profiler, certificates left out;
 the shares are cProfile's, by the functions that time is spent in: products of matrices, thinwire's compiled kernels,
-NumPy's and torch's elementwise functions, and the rest, which is Python.
+NumPy's and torch's elementwise functions (with the losses and the random generator, which are made of them), and the
+rest, which is Python.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ WORKERS, ROUNDS, REPEATS = 1000, 200, 5
 LINKS = ("diana(rotated(bits=1))", "diana(ternary())", "diana(dither(bits=4))", "diana(randk(0.1))", "dcgd(identity())")
 PRODUCTS = ("matvec", "matmul", "dot")
 KERNELS = ("kernels/cpu",)
+OPERATORS = ("convex/losses", "keys.py")
+"""Functions that are NumPy's operators from end to end, which a profile counts as theirs."""
 
 
 def kind(function: tuple[str, int, str]) -> str:
@@ -39,7 +42,7 @@ def kind(function: tuple[str, int, str]) -> str:
         return "products"
     if any(part in file for part in KERNELS):
         return "our kernels"
-    return "elementwise" if file == "~" else "Python"
+    return "elementwise" if file == "~" or any(part in file for part in OPERATORS) else "Python"
 
 
 def rounds(method: Method, first: int) -> None:
