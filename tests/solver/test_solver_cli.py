@@ -63,6 +63,7 @@ def written(path: Path, text: str) -> Path:
         (("--split", "random"), "'dirichlet:ALPHA'"),
         (("--split", "dirichlet:none"), "takes a positive number"),
         (("--workers", "570"), "worker 569 would have no rows"),
+        (("--target", "label"), "it names a column of DATA"),
         (("nowhere.txt",), "there is no such file"),
         (("shard-{rank}.txt",), "a file for each rank needs ranks"),
         (("--json", "/proc/nowhere/found.json"), "cannot be written"),
@@ -194,3 +195,12 @@ def test_a_checkpoint_is_gone_on_from(tmp_path: Path) -> None:
     code, output = invoke(*EASY, *compared, "--checkpoint", state, "--seed", 1)
     assert code == 2
     assert "another run's" in output
+
+
+def test_certificates_are_counted_and_can_be_made_few(tmp_path: Path) -> None:
+    """Each is a message of d + 2 doubles at least; in 100 rounds there are 91 of them, or the first and the last."""
+    settings = ("--max-rounds", 100, "--tol", "1e-12", "--workers", 4)
+    often, rarely = (solved(tmp_path, *settings, *more) for more in ((), ("--check-every", 100)))
+    costs = [found["methods"][0]["bytes_checks"] for _, _, found in (often, rarely)]
+    assert costs[0] - costs[1] >= 89 * 8 * (30 + 2)
+    assert "certificates, beside that: " in often[1]

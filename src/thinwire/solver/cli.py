@@ -59,6 +59,9 @@ def solve(
     compare: Annotated[
         str, typer.Option(help="Methods to run beside it, by semicolon: LINK, or RULE ORACLE STEP: LINK.")
     ] = "",
+    check_every: Annotated[
+        int | None, typer.Option(min=1, help="Rounds between two certificates; else each fortieth of those so far.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split and of all draws.")] = 0,
     target: Annotated[str | None, typer.Option(help="The column of a .parquet or .npy table that is learnt.")] = None,
     json: Annotated[
@@ -103,7 +106,7 @@ def solve(
             writable("solve", json, plot)
         if checkpoint is not None and not checkpoint.absolute().parent.is_dir():
             raise ValueError(fault("--checkpoint", "the file's directory must exist", str(checkpoint)))
-        return asked, methods, Limits(tol, max_rounds, seed, checkpoint), held_by_each(workers)
+        return asked, methods, Limits(tol, max_rounds, check_every, seed, checkpoint), held_by_each(workers)
 
     asked, methods, limits, held = or_exit(console, planned)
     loud = Console(highlight=False) if data and "{rank}" in data else console  # each rank speaks for its own file

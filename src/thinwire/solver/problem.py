@@ -111,6 +111,9 @@ def read(asked: Asked, rank: int | None) -> Data:
         ValueError: it cannot be read, is missing, or needs what is not installed.
     """
     if asked.data is None:
+        if asked.target is not None:
+            rule = "it names a column of DATA, and there is none"
+            raise ValueError(fault("--target", rule, asked.target, "Name a .parquet or .npy file, or leave it out."))
         return bundled(asked.name)
     if "{rank}" in asked.data and rank is None:
         way_out = "Run it under torchrun or thinwire lab, or name one file."

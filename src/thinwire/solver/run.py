@@ -22,12 +22,13 @@ class Limits:
     """When a run ends, and where its state is kept.
 
     Args:
-        tol, max_rounds, seed: as `solve` takes them.
+        tol, max_rounds, check_every, seed: as `solve` takes them.
         checkpoint: a file; of several methods each gets a number before the suffix.
     """
 
     tol: float
     max_rounds: int
+    check_every: int | None
     seed: int
     checkpoint: Path | None = None
 
@@ -117,6 +118,7 @@ def solve_one(
         split=share.owners,
         tol=limits.tol,
         max_rounds=limits.max_rounds,
+        check_every=limits.check_every,
         seed=limits.seed,
         callback=lambda moment, x: heard(moment),
         checkpoint=checkpoint,

@@ -42,7 +42,15 @@ def table(title: str, outcomes: Sequence[Outcome], tol: float) -> Grid:
     ]
     notes = [f"theory: the rounds in which its Lyapunov function falls by {tol:g}, in expectation", _gap_is(outcomes)]
     notes.append("up: bytes that a worker sends" + "; down: bytes that it is sent" * both)
+    notes.append(f"certificates, beside that: {_checks(outcomes)}; --check-every 1000 makes them few")
     return Grid(title, heads, rows, [outcomes[0].method.text] if len(outcomes) > 1 else (), notes)
+
+
+def _checks(outcomes: Sequence[Outcome]) -> str:
+    """What certificates cost, from the cheapest run to the dearest."""
+    costs = [outcome.solution.bytes_checks for outcome in outcomes]
+    least, most = bytes_text(min(costs)), bytes_text(max(costs))
+    return least if least == most else f"{least} to {most}"
 
 
 def _gap_is(outcomes: Sequence[Outcome]) -> str:
