@@ -56,4 +56,4 @@ PROBLEMS: dict[str, Callable[..., tw.FiniteSum]] = {
 def bound(problem: tw.FiniteSum, workers: int, split: Split = "even") -> Objective:
     """The objective of so many workers, all here."""
     group = tw.LocalGroup(workers)
-    return bind(problem, group, Exact(group, Traffic()), split)[0]
+    return bind(problem, group, Exact(group, Traffic()), split)

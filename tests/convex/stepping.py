@@ -39,7 +39,7 @@ def problem(kind: str = "logistic", rows: int = 60, d: int = 8, l2: float = 0.02
 def bound(problem: Any, workers: int) -> tuple[Objective, Constants]:
     """What `solve` knows of a problem before its first round."""
     exact = Exact(tw.LocalGroup(workers), Traffic())
-    objective, _ = bind(problem, exact.group, exact)
+    objective = bind(problem, exact.group, exact)
     return objective, constants(objective, exact)
 
 

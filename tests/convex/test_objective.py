@@ -105,7 +105,7 @@ def test_the_constants_hold(name: str, sparse: bool) -> None:
     problem = PROBLEMS[name](data(sparse=sparse), l2=0.1)
     group = tw.LocalGroup(4)
     exact = Exact(group, Traffic())
-    f, _ = bind(problem, group, exact)
+    f = bind(problem, group, exact)
     found = constants(f, exact)
     rng = np.random.default_rng(5)
     for _ in range(20):

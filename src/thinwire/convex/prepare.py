@@ -82,7 +82,7 @@ def prepare(problem: FiniteSum, parts: Parts) -> Prepared:
     facts |= {**problem.facts, "x0": start}
     group.agree(facts)
     exact = Exact(group, Traffic())
-    objective, _ = bind(problem, group, exact, split, parts.seed)
+    objective = bind(problem, group, exact, split, parts.seed)
     found = constants(objective, exact)
     ridge = 0.0 if problem.intercept else problem.l2
     prox = not isinstance(penalty, Zero)

@@ -21,13 +21,11 @@ from thinwire.convex.wire import Exact
 from thinwire.theory import Constants
 
 
-def bind(
-    problem: FiniteSum, group: Group, exact: Exact, by: Split = "even", seed: int = 0
-) -> tuple[Objective, list[Any]]:
-    """The objective of this process' workers, and the classes that all of them know.
+def bind(problem: FiniteSum, group: Group, exact: Exact, by: Split = "even", seed: int = 0) -> Objective:
+    """The objective of this process' workers.
 
     1. The rows are split over the workers that this process holds. 2. Columns and counts of all are gathered: columns
-    must be the same. 3. So are the classes.
+    must be the same. 3. So are the classes, which are numbered over all ranks.
 
     Raises:
         ValueError: an empty shard, more workers than rows, one class only.
@@ -51,7 +49,7 @@ def bind(
     each = np.repeat(weights, outputs)
     samples = int(facts[:, 0].sum())
     data = problem.data[index]
-    objective = Objective(
+    return Objective(
         problem.loss,
         shards_of(data if sp.issparse(data) else np.ascontiguousarray(data), bounds),
         _encoded(problem, classes)[index],
@@ -60,7 +58,6 @@ def bind(
         (problem.l2 * each).astype(dtype),
         (problem.nonconvex * each).astype(dtype) if problem.nonconvex else None,
     )
-    return objective, classes
 
 
 def _classes(problem: FiniteSum, exact: Exact, rows: int) -> list[Any]:
