@@ -37,7 +37,7 @@ class Small:
     @cached_property
     def objective(self) -> Objective:
         group = tw.LocalGroup(self.n)
-        return bind(self.problem, group, Exact(group, Traffic()))[0]
+        return bind(self.problem, group, Exact(group, Traffic()))
 
     @property
     def start(self) -> Array:
