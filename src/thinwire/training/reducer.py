@@ -94,8 +94,9 @@ class Reducer:
             for i, frame in enumerate(self.frames)
         ]
         self.averages: dict[int, Tensor] = {}
-        self._vectors = [torch.zeros(1, e.width, device=group.device) for e in self.exchanges]
-        self._answers = [torch.zeros_like(vector) for vector in self._vectors]
+        rows = len(group.ranks)
+        self._vectors = [torch.zeros(rows, e.width, device=group.device) for e in self.exchanges]
+        self._answers = [torch.zeros(1, e.width, device=group.device) for e in self.exchanges]
         self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
@@ -113,10 +114,10 @@ class Reducer:
         self.notes.append(note)
         return Frame(frame.slots, compressed=False)
 
-    def put(self, name: str, gradient: Tensor) -> None:
-        """Take this worker's gradient of one parameter, for its frame's next round."""
+    def put(self, name: str, gradient: Tensor, row: int = 0) -> None:
+        """Take a gradient of one parameter, of the worker in this `row` of the process, for its frame's next round."""
         number, slot = self._slots[name]
-        self._vectors[number][0, slot.start : slot.start + slot.size] = gradient.reshape(-1)
+        self._vectors[number][row, slot.start : slot.start + slot.size] = gradient.reshape(-1)
 
     def reduce(self, number: int) -> Round[Tensor]:
         """The round of one frame, whose gradients were `put`: gives (d,). Each step reduces every frame once, in order.
