@@ -74,7 +74,19 @@ from thinwire.link import Link, LinkState, Recursion
 from thinwire.payload import Payload
 from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, marina, rand_diana
 from thinwire.spec import parse_compressor, parse_link, to_text
-from thinwire.training import LinkMemory, PlainWire, Stats, Tally, Wire, all_reduce, attach, reduce_gradients_
+from thinwire.training import (
+    LinkMemory,
+    PlainWire,
+    Policy,
+    Rule,
+    Stages,
+    Stats,
+    Tally,
+    Wire,
+    all_reduce,
+    attach,
+    reduce_gradients_,
+)
 from thinwire.version import __version__
 
 if typing.TYPE_CHECKING:
@@ -135,12 +147,14 @@ __all__ = [
     "Penalty",
     "PermK",
     "PlainWire",
+    "Policy",
     "Prediction",
     "ProcessGroup",
     "RandK",
     "Recursion",
     "Ridge",
     "Rotated",
+    "Rule",
     "Scaffnew",
     "Scaled",
     "Sign",
@@ -149,6 +163,7 @@ __all__ = [
     "Solution",
     "SquaredHingeLoss",
     "SquaredLoss",
+    "Stages",
     "Stats",
     "Status",
     "Tally",

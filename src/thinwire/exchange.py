@@ -15,10 +15,11 @@ from thinwire.comm.mean import ROUND_BYTES, Heard, Steps, share
 from thinwire.compressors import Compressor, Identity, Rotated
 from thinwire.compressors.base import Onto
 from thinwire.keys import Key, Purpose
-from thinwire.link import Link, LinkState, Recursion
+from thinwire.link import Link, LinkState
 from thinwire.payload import Payload
 from thinwire.presets import diana
 from thinwire.rounds import Clock, Round
+from thinwire.speech import Said, speak
 
 ROUTES = ("allreduce", "gather", "sharded")
 ERROR_EVERY = 16
@@ -128,6 +129,7 @@ class Exchange:
     ) -> None:
         n = group.size
         self._errors = errors
+        self._down_asked = down
         self.link = link.bind(n)
         self.down = (down or default_down(self.link, d)).bind(n)
         self.d, self.group, self.seed, self.tensor, self.dtype = d, group, seed, tensor, dtype
@@ -149,6 +151,28 @@ class Exchange:
         self._exact = Identity(bits=64 if dtype == torch.float64 else 32)
         self.state = self._start()
         self._spare = LinkState(), LinkState()
+
+    def turned(self, link: Link) -> Exchange:
+        """The exchange by another link from here on, by the same route.
+
+        What both links remember is handed on; what only the new one does starts from zero.
+
+        Raises:
+            ValueError: as for a new one.
+        """
+        new = Exchange(
+            link,
+            self.d,
+            self.group,
+            down=self._down_asked,
+            route=self.route,
+            seed=self.seed,
+            tensor=self.tensor,
+            dtype=self.dtype,
+            errors=self._errors,
+        )
+        new.state = _handed(self.state[0], new.state[0]), _handed(self.state[1], new.state[1])
+        return new
 
     @property
     def width(self) -> int:
@@ -210,7 +234,7 @@ class Exchange:
             if self.route == "sharded":
                 if not finite:  # the flags that only the owner has seen go on to everyone
                     estimate = torch.full_like(estimate, float("nan"))
-                below = _speak(
+                below = speak(
                     self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1].shift
                 )
                 answer = yield from clock.timing(self._way_down(below.payload, sent, out))
@@ -244,12 +268,12 @@ class Exchange:
     def _filled(self, v: Tensor) -> Tensor:
         return torch.nn.functional.pad(v, (0, self.width - v.shape[1])) if v.shape[1] < self.width else v
 
-    def _speak_up(self, v: Tensor, key: Key, active: Tensor | None) -> _Said:
+    def _speak_up(self, v: Tensor, key: Key, active: Tensor | None) -> Said:
         state, compressor, spare = self.state[0], self.link.compressor, self._spare[0].shift
         if self.route != "sharded":
-            return _speak(compressor, self.recursion, v, state, key, spare, active=active)
+            return speak(compressor, self.recursion, v, state, key, spare, active=active)
         n = self.group.size
-        return _speak(compressor, self.recursion, v, state, key.cut(range(n)), spare, shares=n, active=active)
+        return speak(compressor, self.recursion, v, state, key.cut(range(n)), spare, shares=n, active=active)
 
     def _way_up(
         self, payload: Payload, step: int, sent: dict[str, int], out: Tensor | None, listen: bool
@@ -322,6 +346,12 @@ class Exchange:
         self._spare = LinkState(), LinkState()
 
 
+def _handed(old: LinkState, fresh: LinkState) -> LinkState:
+    """What a fresh state takes over from an old one, of the same shapes."""
+    parts = {name: old.tensors().get(name, zeros) for name, zeros in fresh.tensors().items()}
+    return LinkState(**parts, started=old.started and parts.keys() <= old.tensors().keys())
+
+
 def _replaced(old: LinkState, new: LinkState) -> LinkState:
     """The memory of an old h and h̄, where the new ones are elsewhere: the next round's are written there."""
     shift = None if old.shift is new.shift else old.shift
@@ -332,53 +362,3 @@ def _bounded(estimate: Tensor) -> bool:
     """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
     low, high = torch.aminmax(estimate)  # a NaN comes out of both
     return math.isfinite(low) and math.isfinite(high)
-
-
-@dataclass(frozen=True)
-class _Said:
-    """What a sender's step made: the payload, and h after it (of a `plain` recursion) or what was compressed."""
-
-    payload: Payload
-    lam: float
-    news: Tensor | None = None
-    shift: Tensor | None = None
-
-    def error(self, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
-        """‖news − what the payload says of it‖² and ‖v‖²; where h moved, it moved by λ times what the payload says."""
-        news = self.news
-        if self.shift is not None and before is not None:
-            news, own = v - before, (self.shift - before) / self.lam
-        assert news is not None
-        assert own is not None
-        return torch.stack(((news - own).square().sum(), v.square().sum()))
-
-
-def _speak(
-    compressor: Compressor,
-    recursion: Recursion,
-    v: Tensor,
-    state: LinkState,
-    key: Key,
-    spare: Tensor | None,
-    shares: int = 1,
-    active: Tensor | None = None,
-) -> _Said:
-    """A sender's step, on each of the `shares` of a row by itself. `spare` is memory for h after it.
-
-    A row that is not active has no news: a compressed zero is zero.
-    """
-    rows = len(v) * shares
-    if recursion.plain:
-        assert state.shift is not None
-        if active is not None:
-            v = torch.where(active[:, None], v, state.shift)
-        cut = (part if part is None else part.reshape(rows, -1) for part in (v, state.shift, spare))
-        vectors, before, room = cut
-        assert vectors is not None
-        assert before is not None
-        payload, shift = compressor.encode_difference(vectors, before, recursion.lam, key, room)
-        return _Said(payload, recursion.lam, shift=shift.reshape(v.shape))
-    news = recursion.send(v, state)
-    if active is not None:
-        news = torch.where(active[:, None], news, 0.0)
-    return _Said(compressor.encode(news.reshape(rows, -1), key), recursion.lam, news=news)

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import thinwire as tw
-from thinwire.training.frames import LARGEST_FRAME, SMALL, SMALLEST_FRAME, cut_frames
+from thinwire.training.frames import LARGEST_FRAME, SMALLEST_FRAME, cut_frames
+from thinwire.training.policy import SMALL
+
+POLICY = tw.Policy.usual(tw.dcgd(tw.Rotated(bits=3)))
 
 shapes = st.lists(st.lists(st.integers(1, 300), min_size=0, max_size=3), min_size=1, max_size=20)
 
@@ -17,7 +20,7 @@ shapes = st.lists(st.lists(st.integers(1, 300), min_size=0, max_size=3), min_siz
 @given(shapes)
 def test_frames_hold_every_parameter_once(listed: list[list[int]]) -> None:
     parameters = [(f"p{i}", nn.Parameter(torch.empty(shape, device="meta"))) for i, shape in enumerate(listed)]
-    frames = cut_frames(parameters)
+    frames = cut_frames(parameters, POLICY)
     slots = [slot for frame in frames for slot in frame.slots]
     assert sorted(slot.name for slot in slots) == sorted(name for name, _ in parameters)
     sizes = dict(parameters)
@@ -26,15 +29,15 @@ def test_frames_hold_every_parameter_once(listed: list[list[int]]) -> None:
         for slot in frame.slots:
             p = sizes[slot.name]
             assert (slot.start, slot.size) == (at, p.numel())
-            assert frame.compressed == (p.ndim > 1 and p.numel() >= SMALL)
+            assert (frame.sender is not None) == (p.ndim > 1 and p.numel() >= SMALL)
             at += slot.size
         assert frame.d == at
-    assert sum(not frame.compressed for frame in frames) <= 1
+    assert sum(frame.sender is None for frame in frames) <= 1
 
 
 def test_frames_of_a_large_model_are_neither_small_nor_large() -> None:
     parameters = [(f"w{i}", nn.Parameter(torch.empty(1000, 1000, device="meta"))) for i in range(40)]
-    frames = cut_frames(parameters)
+    frames = cut_frames(parameters, POLICY)
     most = LARGEST_FRAME * 3 // 2 + 1_000_000  # a rest of less than half a frame joins the last, whole parameters each
     assert all(SMALLEST_FRAME <= frame.d <= most for frame in frames)
     assert frames[0].slots[0].name == "w39", "the last registered is the first that the backward pass finishes"
@@ -43,9 +46,10 @@ def test_frames_of_a_large_model_are_neither_small_nor_large() -> None:
 def test_frozen_parameters_do_not_travel() -> None:
     net = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
     net[0].requires_grad_(False)
-    assert {slot.name for frame in cut_frames(net.named_parameters()) for slot in frame.slots} == {"1.weight", "1.bias"}
+    names = {slot.name for frame in cut_frames(net.named_parameters(), POLICY) for slot in frame.slots}
+    assert names == {"1.weight", "1.bias"}
     with pytest.raises(ValueError, match="no parameter that requires a gradient"):
-        cut_frames(net[0].named_parameters())
+        cut_frames(net[0].named_parameters(), POLICY)
 
 
 def test_local_momentum_is_the_running_average() -> None:

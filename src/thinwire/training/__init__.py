@@ -3,6 +3,19 @@
 from thinwire.training.ddp import Wire, attach
 from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
 from thinwire.training.plain import PlainWire
+from thinwire.training.policy import Policy, Rule, Stages
 from thinwire.training.stats import Stats, Tally
 
-__all__ = ["LinkMemory", "PlainWire", "Stats", "Tally", "Wire", "all_reduce", "attach", "reduce_gradients_"]
+__all__ = [
+    "LinkMemory",
+    "PlainWire",
+    "Policy",
+    "Rule",
+    "Stages",
+    "Stats",
+    "Tally",
+    "Wire",
+    "all_reduce",
+    "attach",
+    "reduce_gradients_",
+]

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
+from torch.amp.grad_scaler import GradScaler
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
@@ -22,6 +24,7 @@ from thinwire.training.choice import choose
 from thinwire.training.engine import Engine
 from thinwire.training.frames import Frame
 from thinwire.training.plain import PlainWire
+from thinwire.training.policy import Policy, Sender
 from thinwire.training.reducer import Reducer, Settings
 from thinwire.training.stats import Stats
 from thinwire.version import __version__
@@ -31,9 +34,10 @@ AUTO = "auto"
 
 def attach(
     model: DistributedDataParallel,
-    link: Link | str = AUTO,
+    link: Sender | Policy | str = AUTO,
     *,
     momentum: float | None = None,
+    scaler: GradScaler | None = None,
     down: Link | str | None = None,
     route: str | None = None,
     warmup_steps: int = 0,
@@ -44,16 +48,20 @@ def attach(
     """Send a DDP model's gradients by a link. The one line that a training script needs.
 
     Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays:
-    buckets and their rebuild, `no_sync`, unused parameters, gradients as bucket views. All workers call this, at the
-    same place, before the first backward pass.
+    buckets and their rebuild, `no_sync`, unused parameters, gradients as bucket views. Sparse gradients are sent by
+    PyTorch's own all-reduce, as they are, and a note says so. All workers call this, at the same place, before the
+    first backward pass.
 
     Args:
         model: the wrapped model; it can have no other communication hook.
-        link: a link, its text, or "auto": with momentum diana(Rotated(bits=1)); without, whichever is fastest here of
-            dcgd(Rotated(bits=3)), dcgd(Dither(bits=4)) and DDP's own all-reduce in 32 or 16 bits. That is found by
-            trials of some seconds, the same on all workers, and stands in the notes of `stats()`.
+        link: a link, its text, `Stages` of links, a `Policy` for parameters of several kinds, or "auto": with momentum
+            diana(Rotated(bits=1)); without, whichever is fastest here of dcgd(Rotated(bits=3)), dcgd(Dither(bits=4))
+            and DDP's own all-reduce in 32 or 16 bits. That is found by trials of some seconds, the same on all
+            workers, and stands in the notes of `stats()`.
         momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
             whose differences are small. Switch the optimiser's own off: Adam's β₁ = 0, SGD's momentum = 0.
+        scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
+            units, so that a change of the scale is no news to the link.
         down: what travels back in the sharded route; the link itself by default, where it can.
         route: "allreduce", "gather" or "sharded"; the one that sends least by default.
         warmup_steps: steps at the start in which gradients are sent whole.
@@ -101,20 +109,39 @@ def attach(
         strict=strict,
         seed=seed,
     )
-    reducer = Reducer(model.module.named_parameters(), settings, group)
+    sparse = sparse_parameters(model.module)
+    dense = [(name, p) for name, p in model.module.named_parameters() if name not in sparse]
+    reducer = Reducer(dense, settings, group)
     reducer.notes += notes
-    wire = Wire(model, reducer)
+    if sparse:
+        reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({', '.join(sorted(sparse))})")
+    wire = Wire(model, reducer, scaler)
     model.register_comm_hook(wire, _hook)
     return wire
 
 
-def _meant(link: Link | str, momentum: float | None) -> Link:
+def sparse_parameters(module: torch.nn.Module) -> set[str]:
+    """The names of the parameters whose gradients are sparse: the same ones that DDP takes for sparse.
+
+    >>> sparse_parameters(torch.nn.ModuleDict({"words": torch.nn.Embedding(9, 2, sparse=True)}))
+    {'words.weight'}
+    """
+    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
+    return {
+        f"{name}.{own}" if name else own
+        for name, part in module.named_modules()
+        if isinstance(part, tables) and part.sparse
+        for own, _ in part.named_parameters(recurse=False)
+    }
+
+
+def _meant(link: Sender | Policy | str, momentum: float | None) -> Sender | Policy:
     """The link itself, what a spec says, or for "auto" what the measurements in the README support.
 
     Without local momentum dcgd(Rotated(bits=3)): differences of raw minibatch gradients are no smaller than the
     gradients, so a shift gains nothing. With it diana(Rotated(bits=1)): running averages change slowly.
     """
-    if isinstance(link, Link):
+    if not isinstance(link, str):
         return link
     if link != AUTO:
         return parse_link(link)
@@ -137,9 +164,10 @@ class Wire:
     >>> wire.close(); dist.destroy_process_group()
     """
 
-    def __init__(self, model: DistributedDataParallel, reducer: Reducer) -> None:
-        self._model, self._reducer = model, reducer
-        named = [(name, p) for name, p in model.module.named_parameters() if p.requires_grad]
+    def __init__(self, model: DistributedDataParallel, reducer: Reducer, scaler: GradScaler | None = None) -> None:
+        self._model, self._reducer, self._scaler = model, reducer, scaler
+        self._scale = 1.0
+        named = [(name, p) for name, p in model.module.named_parameters() if name in reducer.shapes]
         self._names = {id(p): name for name, p in named}
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
         self._frames = [_Frame(frame) for frame in reducer.frames]
@@ -169,12 +197,14 @@ class Wire:
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
         """Take a bucket from DDP; the future is its buffer, with the estimates in the gradients' place."""
         buffer = bucket.buffer()
+        if buffer.is_sparse:
+            return allreduce_hook(self._model.process_group, bucket)
         parameters, gradients = bucket.parameters(), bucket.gradients()
         waiting = _Bucket(buffer, len(parameters))
         for parameter, gradient in zip(parameters, gradients, strict=True):
             name = self._names[id(parameter)]
             self._arrived(name, gradient)
-            self._frames[self._place[name]].claim(name, gradient, waiting)
+            self._frames[self._place[name]].claim(name, gradient, waiting, self._scale)
         return waiting.future
 
     def _begin(self, model: torch.nn.Module, inputs: object) -> None:
@@ -185,6 +215,8 @@ class Wire:
         self._expecting = (
             torch.is_grad_enabled() and self._model.require_backward_grad_sync and not self._model.static_graph
         )
+        if self._scaler is not None and torch.is_grad_enabled():
+            self._scale = self._scaler.get_scale()
 
     def _computed(self, parameter: Tensor) -> None:
         if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:
@@ -195,7 +227,7 @@ class Wire:
         number = self._place[name]
         frame = self._frames[number]
         if name in frame.missing:
-            self._reducer.put(name, gradient.detach())
+            self._reducer.put(name, gradient.detach(), scale=self._scale)
             frame.missing.discard(name)
             if not frame.missing:
                 self._engine.submit(number, frame.done, frame.failed)
@@ -211,15 +243,15 @@ class _Frame:
 
     def _fresh(self) -> None:
         self.missing = set(self._slots)
-        self._claims: dict[str, tuple[Tensor, _Bucket]] = {}
+        self._claims: dict[str, tuple[Tensor, _Bucket, float]] = {}
         self._estimate: Tensor | None = None
         self._error: Exception | None = None
         self._delivered = 0
 
-    def claim(self, name: str, gradient: Tensor, bucket: _Bucket) -> None:
-        """Whatever comes back of this parameter goes into `gradient`, and `bucket` is told."""
+    def claim(self, name: str, gradient: Tensor, bucket: _Bucket, scale: float) -> None:
+        """Whatever comes back of this parameter goes, times `scale`, into `gradient`, and `bucket` is told."""
         with self._lock:
-            self._claims[name] = gradient, bucket
+            self._claims[name] = gradient, bucket, scale
             settled = self._settle()
         settled()
 
@@ -244,11 +276,11 @@ class _Frame:
         """
         if self._estimate is None and self._error is None:
             return lambda: None
-        error, buckets = self._error, [bucket for _, bucket in self._claims.values()]
+        error, buckets = self._error, [bucket for _, bucket, _ in self._claims.values()]
         if self._estimate is not None:
-            for name, (gradient, _) in self._claims.items():
-                slot = self._slots[name]
-                gradient.copy_(self._estimate[slot.start : slot.start + slot.size].view_as(gradient))
+            for name, (gradient, _, scale) in self._claims.items():
+                estimate = self._estimate[self._slots[name].part].view_as(gradient)
+                gradient.copy_(estimate if scale == 1 else estimate * scale)
         self._delivered += len(buckets)
         self._claims = {}
         if self._delivered == len(self._slots) and error is None:

@@ -1,4 +1,4 @@
-"""Which parameters travel together: frames, fixed by the model alone.
+"""Which parameters travel together: frames, fixed by the model and the policy alone.
 
 DDP's buckets change after the first step and with its options. Frames do not, so neither do the bits that travel nor
 the state, which is saved by parameter name. Parameters run in the reverse of their registration, nearly the order in
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import prod
 
 from torch.nn import Parameter
 
 from thinwire._check import fault
+from thinwire.training.policy import Policy, Sender
 
-SMALL = 1024
-"""Elements below which a parameter is sent uncompressed, as vectors (biases, norms) of any length are."""
 FRAMES = 4
 """Compressed frames that a model is cut into, if they are neither smaller nor larger than these:"""
 SMALLEST_FRAME, LARGEST_FRAME = 1 << 18, 1 << 23
@@ -27,23 +27,35 @@ class Slot:
 
     name: str
     start: int
-    size: int
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def part(self) -> slice:
+        """Where it lies in the frame."""
+        return slice(self.start, self.start + self.size)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Parameters whose gradients are one vector, end to end."""
+    """Parameters whose gradients are one vector, end to end, and what it travels by; None: it is sent as it is."""
 
     slots: tuple[Slot, ...]
-    compressed: bool
+    sender: Sender | None
 
     @property
     def d(self) -> int:
-        return self.slots[-1].start + self.slots[-1].size
+        last = self.slots[-1]
+        return last.start + last.size
 
 
-def cut_frames(parameters: Iterable[tuple[str, Parameter]]) -> list[Frame]:
-    """Matrices into compressed frames, whole parameters each, and all that is small into one that is sent as it is.
+def cut_frames(parameters: Iterable[tuple[str, Parameter]], policy: Policy) -> list[Frame]:
+    """What each rule covers into frames of its own, whole parameters each, and all that is sent as it is into one.
+
+    Frames are in the order in which the backward pass finishes them, the one that is sent as it is after all others.
 
     Raises:
         ValueError: nothing to train, or a name that occurs twice.
@@ -55,28 +67,38 @@ def cut_frames(parameters: Iterable[tuple[str, Parameter]]) -> list[Frame]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(fault("thinwire", "parameter names must differ, state being kept by name", twice))
-    large = [(name, p.numel()) for name, p in reversed(listed) if p.ndim > 1 and p.numel() >= SMALL]
-    small = [(name, p.numel()) for name, p in reversed(listed) if not (p.ndim > 1 and p.numel() >= SMALL)]
-    room = min(max(sum(size for _, size in large) // FRAMES, SMALLEST_FRAME), LARGEST_FRAME)
-    frames, group, held = [], [], 0
-    for name, size in large:
-        group.append((name, size))
-        held += size
-        if held >= room:
-            frames.append(_frame(group, compressed=True))
-            group, held = [], 0
-    if group and held < room // 2 and frames:  # too little for a frame of its own
-        group = [(slot.name, slot.size) for slot in frames.pop().slots] + group
-    if group:
-        frames.append(_frame(group, compressed=True))
-    if small:
-        frames.append(_frame(small, compressed=False))
-    return frames
+    done = {name: place for place, name in enumerate(reversed(names))}
+    by_rule: dict[int | None, list[tuple[str, Parameter]]] = {}
+    for name, p in reversed(listed):
+        by_rule.setdefault(policy.number(name, tuple(p.shape)), []).append((name, p))
+    whole = by_rule.pop(None, [])
+    room = sum(p.numel() for group in by_rule.values() for _, p in group) // FRAMES
+    room = min(max(room, SMALLEST_FRAME), LARGEST_FRAME)
+    frames = [
+        _frame(part, policy.rules[number].sender)
+        for number, group in by_rule.items()
+        if number is not None
+        for part in _parts(group, room)
+    ]
+    frames.sort(key=lambda frame: done[frame.slots[-1].name])
+    return [*frames, _frame(whole, None)] if whole else frames
 
 
-def _frame(parameters: list[tuple[str, int]], *, compressed: bool) -> Frame:
+def _parts(group: list[tuple[str, Parameter]], room: int) -> list[list[tuple[str, Parameter]]]:
+    """Consecutive parameters in parts of about `room` elements; too little for a part of its own joins the last."""
+    parts: list[list[tuple[str, Parameter]]] = [[]]
+    for named in group:
+        if sum(p.numel() for _, p in parts[-1]) >= room:
+            parts.append([])
+        parts[-1].append(named)
+    if len(parts) > 1 and sum(p.numel() for _, p in parts[-1]) < room // 2:
+        parts[-2:] = [parts[-2] + parts[-1]]
+    return parts
+
+
+def _frame(parameters: list[tuple[str, Parameter]], sender: Sender | None) -> Frame:
     slots, start = [], 0
-    for name, size in parameters:
-        slots.append(Slot(name, start, size))
-        start += size
-    return Frame(tuple(slots), compressed)
+    for name, p in parameters:
+        slots.append(Slot(name, start, tuple(p.shape)))
+        start += p.numel()
+    return Frame(tuple(slots), sender)

@@ -155,7 +155,7 @@ def reduce_gradients_(
     for frame, estimate in zip(reducer.frames, finish_all(rounds), strict=True):
         for slot in frame.slots:
             parameter = by_name[slot.name]
-            part = estimate[slot.start : slot.start + slot.size].view_as(parameter)
+            part = estimate[slot.part].view_as(parameter)
             parameter.grad = part.to(parameter.dtype)
 
 

@@ -12,14 +12,16 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thinwire._check import fault
-from thinwire.comm.base import Group, PeerError
+from thinwire.comm.base import Group
 from thinwire.compressors import Identity
-from thinwire.exchange import Exchange, Outcome
+from thinwire.exchange import Outcome
 from thinwire.link import Link
-from thinwire.presets import dcgd
 from thinwire.rounds import Round
 from thinwire.spec import to_text
+from thinwire.training import state
+from thinwire.training.carriers import Carrier, at_step, carrier, payload_bytes
 from thinwire.training.frames import Frame, cut_frames
+from thinwire.training.policy import Policy, Sender
 from thinwire.training.stats import Stats, Tally
 from thinwire.version import __version__
 
@@ -29,7 +31,7 @@ class Settings:
     """How gradients travel; the same on every worker.
 
     Args:
-        link: what the workers send by.
+        link: what the workers send by: one sender for all matrices, or a policy.
         down: what owners send by, in the sharded route; None: the exchange's default.
         route: a route for all compressed frames; None: the cheapest for each.
         momentum: β of the workers' own running averages, which are then sent in the gradients' place (`_average`).
@@ -39,7 +41,7 @@ class Settings:
         seed: of all randomness.
     """
 
-    link: Link
+    link: Sender | Policy
     down: Link | None = None
     route: str | None = None
     momentum: float | None = None
@@ -53,11 +55,16 @@ class Settings:
         if self.warmup_steps < 0:
             raise ValueError(fault(f"warmup_steps={self.warmup_steps}", "warmup_steps must be at least 0"))
 
+    @property
+    def policy(self) -> Policy:
+        """Which parameters travel by what."""
+        return self.link if isinstance(self.link, Policy) else Policy.usual(self.link)
+
     def facts(self) -> dict[str, object]:
         """What all workers must agree on."""
         down = None if self.down is None else to_text(self.down)
         rest = {name: getattr(self, name) for name in ("route", "momentum", "warmup_steps", "seed")}
-        return {"link": to_text(self.link), "down": down, **rest}
+        return {"link": str(self.policy), "down": down, **rest}
 
 
 @dataclass
@@ -80,44 +87,57 @@ class Reducer:
         listed = list(parameters)
         self.settings, self.group = settings, group
         self.shapes = {name: tuple(p.shape) for name, p in listed if p.requires_grad}
-        frames = cut_frames(listed)
+        frames = cut_frames(listed, settings.policy)
         self.notes: list[str] = []
         self.frames = [self._sendable(frame) for frame in frames]
         group.agree({"thinwire": __version__, "workers": group.size, **settings.facts(), **self.shapes})
-        plain = dcgd(Identity())
-        self.exchanges = [
-            Exchange(
-                settings.link, frame.d, group, down=settings.down, route=settings.route, seed=settings.seed, tensor=i
-            )
-            if frame.compressed
-            else Exchange(plain, frame.d, group, route="allreduce", seed=settings.seed, tensor=i)
-            for i, frame in enumerate(self.frames)
-        ]
+        self.carriers = self.fresh_carriers()
         self.averages: dict[int, Tensor] = {}
         rows = len(group.ranks)
-        self._vectors = [torch.zeros(rows, e.width, device=group.device) for e in self.exchanges]
-        self._answers = [torch.zeros(1, e.width, device=group.device) for e in self.exchanges]
+        self._vectors = [torch.zeros(rows, c.width, device=group.device) for c in self.carriers]
+        self._answers = [torch.zeros(1, c.width, device=group.device) for c in self.carriers]
         self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
         self._step = _Step(0)
 
     def _sendable(self, frame: Frame) -> Frame:
-        size = self.settings.link.bind(self.group.size).compressor.nbytes(frame.d)
-        if not frame.compressed or size < 4 * frame.d or isinstance(self.settings.link.compressor, Identity):
+        sender = frame.sender
+        if sender is None or (isinstance(sender, Link) and isinstance(sender.compressor, Identity)):
+            return frame
+        size = payload_bytes(sender, frame, self.group.size)
+        if size < 4 * frame.d:
             return frame
         names = ", ".join(slot.name for slot in frame.slots)
-        note = f"{self.settings.link!r} makes {size} bytes of {frame.d} float32 values: sent as they are ({names})"
-        if self.settings.strict:
-            raise ValueError(fault("thinwire, strict", note, None, "Choose a smaller code, or strict=False."))
-        warnings.warn(f"thinwire: {note}.", stacklevel=4)
-        self.notes.append(note)
-        return Frame(frame.slots, compressed=False)
+        note = f"{sender!r} makes {size} bytes of {frame.d} float32 values: sent as they are ({names})"
+        self.note(note)
+        return Frame(frame.slots, None)
 
-    def put(self, name: str, gradient: Tensor, row: int = 0) -> None:
-        """Take a gradient of one parameter, of the worker in this `row` of the process, for its frame's next round."""
+    def note(self, what: str) -> None:
+        """Say once what is not done as asked: a warning, and a remark in `stats`; an error if `strict`."""
+        if self.settings.strict:
+            raise ValueError(fault("thinwire, strict", what, None, "Change what is asked for, or let strict=False."))
+        warnings.warn(f"thinwire: {what}.", stacklevel=5)
+        self.notes.append(what)
+
+    def fresh_carriers(self) -> list[Carrier]:
+        """One for each frame, which remembers nothing yet."""
+        asked = self.settings
+        return [
+            carrier(frame, i, self.group, down=asked.down, route=asked.route, seed=asked.seed)
+            for i, frame in enumerate(self.frames)
+        ]
+
+    def put(self, name: str, gradient: Tensor, row: int = 0, *, scale: float = 1.0) -> None:
+        """Take a gradient of one parameter, of the worker in this `row` of the process, for its frame's next round.
+
+        What travels, and all memory of it, is the gradient without the loss's `scale`.
+        """
         number, slot = self._slots[name]
-        self._vectors[number][row, slot.start : slot.start + slot.size] = gradient.reshape(-1)
+        taken = self._vectors[number][row, slot.part]
+        taken.copy_(gradient.reshape(-1))
+        if scale != 1:
+            taken.mul_(1 / scale)
 
     def reduce(self, number: int) -> Round[Tensor]:
         """The round of one frame, whose gradients were `put`: gives (d,). Each step reduces every frame once, in order.
@@ -128,9 +148,10 @@ class Reducer:
         step, vector = self._step, self._vectors[number]
         if self.settings.momentum is not None:
             self._average(vector, self.averages.get(number), self.settings.momentum)
+        self.carriers[number] = at_step(self.carriers[number], self.frames[number].sender, step.number)
         dense = self.steps < self.settings.warmup_steps
         out = self._answers[number]
-        outcome = yield from self.exchanges[number].round(vector, step.number, dense=dense, out=out)
+        outcome = yield from self.carriers[number].round(vector, step.number, dense=dense, out=out)
         step.outcomes[number] = outcome
         if len(step.outcomes) == len(self.frames):
             self._end(step)
@@ -151,9 +172,9 @@ class Reducer:
         tally = Tally(steps=1, skipped=int(not finite))
         tally.dense_bytes = 8 * (n - 1) / n * sum(frame.d for frame in self.frames)
         for number, outcome in step.outcomes.items():
-            tally.count(outcome, compressed=self.frames[number].compressed)
+            tally.count(outcome, compressed=self.frames[number].sender is not None)
             if finite:
-                self.exchanges[number].commit(outcome)
+                self.carriers[number].commit(outcome)
         if finite:
             if self.settings.momentum is not None:  # the vectors sent are the averages now; the old ones are room
                 old, self.averages = self.averages, dict(enumerate(self._vectors))
@@ -173,79 +194,23 @@ class Reducer:
         last, total = Tally(), Tally()
         last.add(self.last)
         total.add(self.total)
-        routes = tuple(f"{frame.d} values by {e.route}" for frame, e in zip(self.frames, self.exchanges, strict=True))
+        routes = tuple(f"{frame.d} values by {c.route}" for frame, c in zip(self.frames, self.carriers, strict=True))
         return Stats(last, total, routes, tuple(self.notes))
 
     def state_dict(self) -> dict[str, Any]:
         """This worker's memory, by parameter name where it is one value a coordinate."""
-        frames = [exchange.state_dict() for exchange in self.exchanges]
-        parts: dict[str, dict[str, Tensor]] = {slot.name: {} for frame in self.frames for slot in frame.slots}
-        whole: dict[str, dict[str, Tensor | bool]] = {}
-        for number, (frame, state) in enumerate(zip(self.frames, frames, strict=True)):
-            vectors = {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape[-1] == frame.d}
-            if number in self.averages:
-                vectors["average"] = self.averages[number][:, : frame.d]
-            for slot in frame.slots:
-                for name, vector in vectors.items():
-                    parts[slot.name][name] = vector[..., slot.start : slot.start + slot.size].clone()
-            whole[frame.slots[0].name] = {k: v for k, v in state.items() if k not in vectors}
-        return {
-            "version": 1,
-            "world": self.group.size,
-            "rank": self.group.ranks.start,
-            "steps": self.steps,
-            "settings": {k: str(v) for k, v in self.settings.facts().items()},
-            "parameters": parts,
-            "shards": whole,
-        }
+        return state.of(self)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, given: Mapping[str, Any]) -> None:
         """Go on from this worker's `state_dict`, bit for bit. All workers call this together.
 
         Raises:
             ValueError: it is of another rank, number of workers, model or settings; nothing has changed then.
             PeerError: another worker's state was refused, or is of another step.
         """
-        before = [exchange.state for exchange in self.exchanges], self.averages, self.steps
-        refusal: ValueError | None = None
-        try:
-            self._restore(state)
-        except ValueError as error:
-            refusal = error
-        try:
-            self.group.agree({"state": str(refusal) if refusal else f"of step {self.steps}"})
-        except PeerError as error:
-            states, self.averages, self.steps = before
-            for exchange, old in zip(self.exchanges, states, strict=True):
-                exchange.state = old
-            raise (refusal or error) from None
-        if refusal is not None:
-            raise refusal
+        state.load(self, given)
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        where = "load_state_dict"
-        if state.get("plain"):
-            way_out = "Start afresh with what the link remembers, or attach with auto."
-            raise ValueError(fault(where, "the state is that of a plain all-reduce, without the link's", None, way_out))
-        for name, here in (
-            ("version", 1),
-            ("world", self.group.size),
-            ("rank", self.group.ranks.start),
-            ("settings", {k: str(v) for k, v in self.settings.facts().items()}),
-        ):
-            if state.get(name) != here:
-                way_out = "Each worker saves and loads its own state."
-                raise ValueError(fault(where, f"{name} is {here!r} here", state.get(name), way_out))
-        if set(state["parameters"]) != set(self.shapes):
-            odd = sorted(set(state["parameters"]) ^ set(self.shapes))
-            raise ValueError(fault(where, "the state has the same parameters as the model", odd))
-        averages: dict[int, Tensor] = {}
-        for number, (frame, exchange) in enumerate(zip(self.frames, self.exchanges, strict=True)):
-            names = state["parameters"][frame.slots[0].name]
-            joined = {n: torch.cat([state["parameters"][s.name][n] for s in frame.slots], dim=-1) for n in names}
-            if "average" in joined:
-                averages[number] = torch.zeros_like(self._vectors[number])
-                averages[number][:, : frame.d] = joined.pop("average")
-            exchange.load_state_dict({**joined, **state["shards"][frame.slots[0].name]})
-        self.averages, self.steps = averages, state["steps"]
-        self._step = _Step(self.steps)
+    def stand_at(self, steps: int, carriers: list[Carrier], averages: dict[int, Tensor]) -> None:
+        """Go on after so many steps, with these carriers and running averages by frame."""
+        self.steps, self.carriers, self.averages = steps, carriers, averages
+        self._step = _Step(steps)
