@@ -71,9 +71,10 @@ from thinwire.convex import (
 from thinwire.exchange import Exchange, Outcome
 from thinwire.keys import Key
 from thinwire.link import Link, LinkState, Recursion
+from thinwire.lowrank import LowRank
 from thinwire.payload import Payload
 from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, marina, rand_diana
-from thinwire.spec import parse_compressor, parse_link, to_text
+from thinwire.spec import parse_compressor, parse_link, parse_sender, to_text
 from thinwire.training import (
     LinkMemory,
     PlainWire,
@@ -132,6 +133,7 @@ __all__ = [
     "LocalGroup",
     "LogisticLoss",
     "LogisticRegression",
+    "LowRank",
     "Minibatch",
     "Moment",
     "Natural",
@@ -185,6 +187,7 @@ __all__ = [
     "marina",
     "parse_compressor",
     "parse_link",
+    "parse_sender",
     "predict",
     "rand_diana",
     "reduce_gradients_",

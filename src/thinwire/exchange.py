@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,6 +67,7 @@ class Outcome:
             every ERROR_EVERY-th step; otherwise None.
         sent: bytes a worker handed to the wire, by stage.
         seconds: spent, by stage: encode and decode (with the link's arithmetic), and waiting for the wire.
+        after: the state that the round led to, for `commit`.
 
     >>> import torch, thinwire as tw
     >>> from thinwire.rounds import finish
@@ -81,7 +83,7 @@ class Outcome:
     error: Tensor | None
     sent: dict[str, int]
     seconds: dict[str, float]
-    after: tuple[LinkState, LinkState] = field(repr=False)
+    after: Any = field(repr=False)
 
 
 class Exchange:

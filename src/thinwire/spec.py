@@ -16,6 +16,7 @@ from thinwire import compressors
 from thinwire._check import fault
 from thinwire.compressors import Chain, Compressor, Scaled
 from thinwire.link import Link
+from thinwire.lowrank import LowRank
 from thinwire.presets import PRESETS
 
 COMPRESSORS: dict[str, type[Compressor]] = {
@@ -36,6 +37,19 @@ COMPRESSORS: dict[str, type[Compressor]] = {
 NAMES = {cls: name for name, cls in COMPRESSORS.items()}
 
 
+def parse_sender(text: str) -> Link | LowRank:
+    """What gradients may travel by, as a text names it: a link, or lowrank(rank).
+
+    Raises:
+        ValueError: as for `parse_link`.
+
+    >>> parse_sender("lowrank(4)"), parse_sender("diana(rotated(1))")
+    (LowRank(rank=4), diana(Rotated(bits=1)))
+    """
+    made = _parse(text)
+    return made if isinstance(made, LowRank) else parse_link(text)
+
+
 def parse_link(text: str) -> Link:
     """The link that a text names.
 
@@ -46,6 +60,9 @@ def parse_link(text: str) -> Link:
     diana(RandK(k=0.1) >> Dither(bits=4))
     """
     made = _parse(text)
+    if isinstance(made, LowRank):
+        way_out = "Use it in attach, or in reduce_gradients_."
+        raise ValueError(fault(f"link {text!r}", f"{made!r} carries matrices of gradients, no vectors", None, way_out))
     if not isinstance(made, Link):
         raise ValueError(fault(f"link {text!r}", "a link is a preset", made, f"For example diana({text.strip()})."))
     return made
@@ -63,12 +80,14 @@ def parse_compressor(text: str) -> Compressor:
     return made
 
 
-def to_text(what: Link | Compressor) -> str:
-    """The text that `parse_link` or `parse_compressor` turns back into an equal object.
+def to_text(what: Link | LowRank | Compressor) -> str:
+    """The text that `parse_sender`, `parse_link` or `parse_compressor` turns back into an equal object.
 
     >>> to_text(parse_link("ef21( topk(0.01,block = 1024) )"))
     'ef21(topk(0.01, block=1024))'
     """
+    if isinstance(what, LowRank):
+        return f"lowrank({what.rank}{'' if what.memory else ', memory=False'})"
     if isinstance(what, Link):
         inner = [] if what.method == "lag" else [to_text(what.compressor)]
         return f"{what.method}({', '.join(inner + ([] if what.zeta is None else [f'zeta={what.zeta}']))})"
@@ -130,11 +149,11 @@ def _value(node: ast.expr, text: str) -> Any:
 
 
 def _call(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Any:
-    known: dict[str, Any] = {**COMPRESSORS, **PRESETS}
+    known: dict[str, Any] = {**COMPRESSORS, **PRESETS, "lowrank": LowRank}
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
-        listed = f"Compressors: {', '.join(COMPRESSORS)}. Presets: {', '.join(PRESETS)}."
+        listed = f"Compressors: {', '.join(COMPRESSORS)}. Presets: {', '.join(PRESETS)}. Matrices: lowrank."
         raise ValueError(fault(f"spec {text!r}", "this name does not exist", name, hint + listed))
     make = known[name]
     takes = inspect.signature(make)

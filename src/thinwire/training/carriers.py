@@ -8,7 +8,9 @@ from thinwire._check import fault
 from thinwire.compressors import Identity
 from thinwire.exchange import Exchange, Outcome, default_down, route_bytes
 from thinwire.link import Link
+from thinwire.lowrank import LowRank
 from thinwire.presets import dcgd
+from thinwire.training.lowrank import LowRankExchange
 from thinwire.training.policy import Stages
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route
     sender = frame.sender
     if sender is None:
         return Exchange(dcgd(Identity()), frame.d, group, route="allreduce", seed=seed, tensor=number)
+    if isinstance(sender, LowRank):
+        if route not in (None, LowRankExchange.route):
+            rule = "its messages are summed: allreduce is its only route"
+            raise ValueError(fault(f"route of {sender!r}", rule, route, "Leave route out."))
+        return LowRankExchange(sender, [slot.shape for slot in frame.slots], group, seed=seed, tensor=number)
     if isinstance(sender, Stages):
         route = route or _common_route(sender, down, frame.d, group.size)
         for link in sender.in_order[1:]:  # so that what cannot be done is said now, and not when its step comes
@@ -67,6 +74,8 @@ def at_step(carrier: Carrier, sender: Sender | None, step: int) -> Carrier:
 
 def payload_bytes(sender: Sender, frame: Frame, workers: int) -> int:
     """Bytes of what a worker says of a frame, in the end."""
+    if isinstance(sender, LowRank):
+        return sender.nbytes([slot.shape for slot in frame.slots])
     link = sender.in_order[-1] if isinstance(sender, Stages) else sender
     return link.bind(workers).compressor.nbytes(frame.d)
 

@@ -19,7 +19,7 @@ from thinwire.comm.process import ProcessGroup, own_group
 from thinwire.compressors import Rotated
 from thinwire.link import Link
 from thinwire.presets import dcgd, diana
-from thinwire.spec import parse_link
+from thinwire.spec import parse_link, parse_sender
 from thinwire.training.choice import choose
 from thinwire.training.engine import Engine
 from thinwire.training.frames import Frame
@@ -144,7 +144,7 @@ def _meant(link: Sender | Policy | str, momentum: float | None) -> Sender | Poli
     if not isinstance(link, str):
         return link
     if link != AUTO:
-        return parse_link(link)
+        return parse_sender(link)
     return dcgd(Rotated(bits=3)) if momentum is None else diana(Rotated(bits=1))
 
 

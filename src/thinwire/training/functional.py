@@ -15,7 +15,8 @@ from thinwire.comm import Group, ProcessGroup
 from thinwire.exchange import Exchange
 from thinwire.link import Link
 from thinwire.rounds import finish, finish_all
-from thinwire.spec import parse_link
+from thinwire.spec import parse_link, parse_sender
+from thinwire.training.policy import Policy, Sender
 from thinwire.training.reducer import Reducer, Settings
 
 
@@ -121,7 +122,7 @@ def all_reduce(
 
 def reduce_gradients_(
     parameters: Iterable[tuple[str, Parameter]],
-    link: Link | str,
+    link: Sender | Policy | str,
     memory: LinkMemory,
     group: Group | None = None,
     *,
@@ -131,7 +132,8 @@ def reduce_gradients_(
 
     Args:
         parameters: `model.named_parameters()`; a missing gradient counts as zeros.
-        link, memory, group: as for `all_reduce`; the group holds one worker in each process.
+        link: what they travel by, as for `attach`.
+        memory, group: as for `all_reduce`; the group holds one worker in each process.
         momentum: as for `attach`.
 
     >>> import torch, thinwire as tw
@@ -143,7 +145,7 @@ def reduce_gradients_(
     """
     listed = [(name, p) for name, p in parameters if p.requires_grad]
     if memory.reducer is None:
-        link = parse_link(link) if isinstance(link, str) else link
+        link = parse_sender(link) if isinstance(link, str) else link
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         memory.reducer = Reducer(listed, settings, memory.met(group))
     reducer, by_name = memory.reducer, dict(listed)

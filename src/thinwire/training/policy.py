@@ -9,6 +9,7 @@ from math import prod
 
 from thinwire._check import call, fault
 from thinwire.link import Link
+from thinwire.lowrank import LowRank
 from thinwire.spec import to_text
 
 SMALL = 1024
@@ -25,8 +26,8 @@ class Stages:
             a link's first steps sent whole, which needs no stage of its own.
 
     Raises:
-        ValueError: no link from step 0, a step below 0, or a link that pays back its errors before one that does not:
-            what it still owes would be lost.
+        ValueError: what is no link, no link from step 0, a step below 0, or a link that pays back its errors before
+            one that does not: what it still owes would be lost.
 
     >>> import thinwire as tw
     >>> stages = tw.Stages({0: tw.diana(tw.Rotated(bits=3)), 1000: tw.diana(tw.Rotated(bits=1))})
@@ -40,6 +41,9 @@ class Stages:
         where, steps = call("Stages", links=dict(self.links)), sorted(self.links)
         if not steps or steps[0] != 0:
             raise ValueError(fault(where, "one link holds from step 0, none from before", steps))
+        for link in self.in_order:
+            if not isinstance(link, Link):
+                raise ValueError(fault(where, "stages are links, whose memories fit each other", link))
         for before, after in zip(self.in_order, self.in_order[1:], strict=False):
             owes, pays = (link.recursion(1 << 16, 4).cumulative for link in (before, after))
             if owes and not pays:
@@ -59,7 +63,7 @@ class Stages:
         return f"stages({', '.join(f'{step}: {to_text(self.links[step])}' for step in sorted(self.links))})"
 
 
-Sender = Link | Stages
+Sender = Link | LowRank | Stages
 """What a group of parameters may travel by."""
 
 
@@ -68,7 +72,7 @@ class Rule:
     """Some parameters, and what they travel by.
 
     Args:
-        sender: a link, or stages of links; None: they are sent as they are, in 32 bits.
+        sender: a link, LowRank, or stages of links; None: they are sent as they are, in 32 bits.
         names: a pattern, as of file names, that the parameter's whole name matches: "*.embedding.weight", "layers.0.*".
         min_ndim: dimensions that it has at least; 2 leaves out biases and norms.
         min_size: elements that it has at least.
@@ -134,4 +138,4 @@ def text_of(sender: Sender | None) -> str:
     """A sender as text, the same on all workers if it is the same."""
     if sender is None:
         return "as it is"
-    return to_text(sender) if isinstance(sender, Link) else str(sender)
+    return str(sender) if isinstance(sender, Stages) else to_text(sender)

@@ -1,0 +1,240 @@
+"""LowRank between the workers of a group: two all-reduces a frame, one of all P and one of all Q."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from thinwire._check import fault
+from thinwire.comm import mean as routes
+from thinwire.comm.base import Group
+from thinwire.comm.mean import Heard, Steps, share
+from thinwire.compressors import Identity
+from thinwire.compressors.base import Onto
+from thinwire.exchange import ERROR_EVERY, Outcome
+from thinwire.keys import Key
+from thinwire.lowrank import (
+    LowRank,
+    Plan,
+    add_products,
+    aligned,
+    orthonormal,
+    renewed,
+    subtract_products,
+)
+from thinwire.rounds import Clock, Round
+
+EXACT = Identity()
+LIMIT = 2.0**96
+"""Magnitudes from which a step counts as not finite: below it no product or sum of a step can overflow."""
+
+
+@dataclass(frozen=True)
+class LowRankState:
+    """What the workers remember.
+
+    Args:
+        basis: (q,), all Q that the next step begins with: the same on all workers.
+        error: (rows, width), E_i of the matrices alone, as the plan lays them out; None without memory.
+    """
+
+    basis: Tensor
+    error: Tensor | None
+
+
+class LowRankExchange:
+    """PowerSGD between the workers of a group, for one vector of parameters: an `Exchange` of two rounds.
+
+    1. M_i = v_i + E_i. All P_i = M_i Q, and what travels whole, are averaged by an all-reduce.
+    2. Everyone makes the columns of P orthonormal, by itself: the same bits everywhere (`lowrank.orthonormal`).
+    3. All Q_i = M_iᵀ P are averaged by an all-reduce. The estimate is P Qᵀ; E_i ← M_i − P Q_iᵀ.
+
+    Products with M_i are a worker's own affair, and BLAS makes them. What all workers must hold alike, P and P Qᵀ, is
+    made of float32 operations in a fixed order: workers on different machines do not drift apart either.
+
+    A flag rides in the first message, so that after it all workers know whether all are finite; if one is not, nobody
+    changes anything at `commit`.
+
+    Args:
+        link: the rank, and whether there is memory.
+        shapes: of the parameters that lie end to end in the vector.
+        group: the workers.
+        seed, tensor: of the key of the first Q.
+
+    >>> import torch, thinwire as tw
+    >>> from thinwire.rounds import finish
+    >>> exchange = LowRankExchange(tw.LowRank(2), [(64, 32), (64,)], tw.LocalGroup(4))
+    >>> v = torch.randn(4, 64 * 32 + 64)
+    >>> outcome = finish(exchange.round(v, step=0))
+    >>> kept = v.mean(0) - outcome.estimate  # of random matrices two directions of 32 are about a sixth
+    >>> 0.8 < float(kept[:2048].norm() / v.mean(0)[:2048].norm()) < 1, bool(kept[2048:].abs().max() < 1e-6)
+    (True, True)
+    """
+
+    route = "allreduce"
+    rounds = 2
+
+    def __init__(
+        self, link: LowRank, shapes: Sequence[tuple[int, ...]], group: Group, *, seed: int = 0, tensor: int = 0
+    ) -> None:
+        self.link, self.group = link, group
+        self.plan = Plan.of(link, shapes)
+        self.d = self.width = self.plan.d
+        self._key = Key(seed, 0, tensor, group.ranks)
+        self._room = self._zeros()
+        self.state = LowRankState(self.plan.basis(self._key, group.device), self._zeros() if link.memory else None)
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(len(self.group.ranks), self.plan.width, device=self.group.device)
+
+    def round(self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None) -> Round[Outcome]:
+        """One step of each worker, v of shape (rows, d): the estimate of the mean, and the state that it leads to.
+
+        Yields wherever it waits for the wire. `dense` sends v + E whole: the memory is paid, the directions stay.
+        `out`, (1, d), is memory for the estimate.
+        """
+        clock, plan, m = Clock(), self.plan, self._room
+        sent = {"up": 0, "down": 0}
+        error: Tensor | None = None
+        plan.gather(v, self.state.error, m)
+        if dense:
+            whole = v if self.state.error is None else v + plan.scatter(self.state.error)
+            heard = yield from clock.timing(self._mean(whole, sent))
+            m.zero_()
+            return self._outcome(heard.estimate[0], heard.finite, error, sent, clock, self.state.basis)
+        heard = yield from clock.timing(self._mean(self._first(v, m), sent))
+        finite = heard.finite and _bounded(heard.estimate)
+        first = heard.estimate[0]
+        left = torch.cat([orthonormal(stack.left(first)).view(-1) for stack in plan.stacks])
+        second = self._second(m, left)
+        heard = yield from clock.timing(self._mean(second[:, : plan.second], sent))
+        right = heard.estimate[0]
+        estimate = torch.empty(self.d, device=v.device) if out is None else out.view(-1)
+        self._join(first, left, right, estimate)
+        looks = step % ERROR_EVERY == 0
+        if self.link.memory or looks:
+            for own, own_right in zip(m, second, strict=True):
+                self._subtract(left, own_right, own)
+        if looks:
+            error = torch.stack((m.square().sum(), v.square().sum()))
+        finite = finite and heard.finite
+        return self._outcome(estimate, finite, error, sent, clock, self._renewed(left, right))
+
+    def _outcome(
+        self, estimate: Tensor, finite: bool, error: Tensor | None, sent: dict[str, int], clock: Clock, basis: Tensor
+    ) -> Outcome:
+        finite = finite and _bounded(estimate)
+        if not finite:
+            estimate = torch.full_like(estimate, float("nan"))
+        after = LowRankState(basis, self._room if self.link.memory else None)
+        return Outcome(estimate, finite, None, error, sent, clock.seconds(), after)
+
+    def commit(self, outcome: Outcome) -> None:
+        """Make the state that a round led to the state; a round that was not finite changes nothing."""
+        if outcome.finite:
+            old, self.state = self.state, outcome.after
+            if old.error is not None:
+                self._room = old.error
+
+    def _first(self, v: Tensor, m: Tensor) -> Tensor:
+        """(rows, first): all P_i, and what travels whole; NaN throughout for a row that is not finite."""
+        message = torch.empty(len(v), aligned(self.plan.first), device=v.device)
+        for own, row in zip(m, message, strict=True):
+            for stack in self.plan.stacks:
+                q = stack.right(self.state.basis)
+                torch.bmm(q, stack.matrices(own).transpose(1, 2), out=stack.left(row))
+        message = message[:, : self.plan.first]
+        whole = self.plan.said_whole(v)
+        if whole:
+            size = sum(part.shape[1] for part in whole)
+            torch.cat(whole, dim=1, out=message[:, self.plan.first - size :])
+        low, high = torch.aminmax(m, dim=1)
+        fine = (low > -LIMIT) & (high < LIMIT)  # a NaN is neither
+        return torch.where(fine[:, None], message, float("nan"))
+
+    def _second(self, m: Tensor, left: Tensor) -> Tensor:
+        """(rows, at least `second`): all Q_i."""
+        message = torch.empty(len(m), aligned(self.plan.second), device=m.device)
+        for own, row in zip(m, message, strict=True):
+            for stack in self.plan.stacks:
+                torch.bmm(stack.left(left), stack.matrices(own), out=stack.right(row))
+        return message
+
+    def _mean(self, message: Tensor, sent: dict[str, int]) -> Steps[Heard]:
+        payload = EXACT.encode(message, self._key)
+        n = self.group.size
+        part = (n - 1) * share(payload.nbytes // 4, n) * 4
+        sent["up"] = sent.get("up", 0) + part
+        sent["down"] = sent.get("down", 0) + part
+        return routes.allreduce(self.group, EXACT, payload, Onto(), torch.float32, listen=False)
+
+    def _join(self, first: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
+        """The estimate: P Qᵀ where each matrix lies, and what travelled whole."""
+        for stack, moves in zip(self.plan.stacks, self.plan.moves, strict=True):
+            p, q = stack.left(left), stack.right(right)
+            for matrices, rows in stack.pieces():
+                if stack.a * stack.b < 1 << 15:
+                    room = torch.empty(matrices.stop - matrices.start, stack.a, stack.b, device=out.device)
+                    add_products(p[matrices, :, rows], q[matrices], room)
+                    for move, made in zip(moves[matrices], room, strict=True):
+                        out[move.frame] = made.view(-1)
+                else:
+                    matrix = out[moves[matrices.start].frame].view(1, stack.a, stack.b)
+                    add_products(p[matrices, :, rows], q[matrices], matrix[:, rows])
+        at = self.plan.first
+        for part in reversed(self.plan.whole):
+            size = part.stop - part.start
+            out[part] = first[at - size : at]
+            at -= size
+
+    def _subtract(self, left: Tensor, right: Tensor, m: Tensor) -> None:
+        for stack in self.plan.stacks:
+            p, q, matrices = stack.left(left), stack.right(right), stack.matrices(m)
+            for which, rows in stack.pieces():
+                subtract_products(p[which, :, rows], q[which], matrices[which, rows])
+
+    def _renewed(self, left: Tensor, right: Tensor) -> Tensor:
+        basis = torch.empty_like(self.state.basis)
+        for stack in self.plan.stacks:
+            before = stack.right(self.state.basis)
+            stack.right(basis).copy_(renewed(stack.right(right), stack.left(left), before))
+        return basis
+
+    def state_dict(self) -> dict[str, Tensor | bool]:
+        """What this process remembers: "up.error", (rows, d), each worker's own, and "basis", (1, q), common to all."""
+        parts: dict[str, Tensor | bool] = {"basis": self.state.basis[None].clone()}
+        if self.state.error is not None:
+            parts["up.error"] = self.plan.scatter(self.state.error)
+        return parts
+
+    def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None:
+        """Go on from what `state_dict` gave.
+
+        Raises:
+            ValueError: a part is missing, unknown, or of another shape.
+        """
+        where, fresh = f"state of {self.link!r}", self.state_dict()
+        if set(parts) != set(fresh):
+            raise ValueError(fault(where, f"its parts are {', '.join(sorted(fresh))}", sorted(parts)))
+        given: dict[str, Tensor] = {}
+        for name, mine in fresh.items():
+            part, shape = parts[name], torch.as_tensor(mine).shape
+            if not isinstance(part, Tensor) or part.shape != shape:
+                rule = f"{name} has shape {tuple(shape)}"
+                raise ValueError(fault(where, rule, tuple(getattr(part, "shape", ()))))
+            given[name] = part
+        error = None
+        if self.link.memory:
+            error = self._zeros()
+            self.plan.gather(given["up.error"].to(error), None, error)
+        self.state = LowRankState(given["basis"][0].to(self.state.basis, copy=True), error)
+
+
+def _bounded(x: Tensor) -> bool:
+    """Whether it is finite throughout."""
+    low, high = torch.aminmax(x)
+    return math.isfinite(low) and math.isfinite(high)
