@@ -116,6 +116,8 @@ class Exchange:
     True
     """
 
+    rounds = 1
+
     def __init__(
         self,
         link: Link,

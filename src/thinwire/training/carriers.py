@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Carrier(Protocol):
-    """One vector's way from each worker to all, step after step; `Exchange` says what each part does."""
+    """One vector's way from each worker to all, step after step; `Exchange` says what each part does.
+
+    `rounds` is how often it goes up to the owners and down again, in a step that is not dense.
+    """
 
     d: int
     route: str
+    rounds: int
 
     @property
     def width(self) -> int: ...

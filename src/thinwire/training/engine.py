@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -34,32 +34,51 @@ class Job:
 
 @dataclass
 class _UnderWay:
+    """A frame on its way: in which of its rounds it is, and what it waits for, if for anything."""
+
     job: Job
     steps: Round[Tensor]
-    pending: Pending
+    turn: tuple[int, int]
+    pending: Pending | None = None
+
+    def arrived(self) -> bool:
+        return self.pending is not None and self.pending.done()
+
+
+def in_turn(rounds: Sequence[int]) -> list[tuple[int, int]]:
+    """All rounds of a step's frames, as (frame, round), in the order in which they start.
+
+    A frame's next round starts right after the following frame's one: so it is not late, and no first round waits for
+    more than the one but last before it.
+
+    >>> in_turn([2, 1, 2])
+    [(0, 0), (1, 0), (0, 1), (2, 0), (2, 1)]
+    """
+    turns = [(frame, number) for frame, count in enumerate(rounds) for number in range(count)]
+    return sorted(turns, key=lambda turn: (sum(turn), turn[1]))
 
 
 class Engine:
     """The thread, and the frames it has under way.
 
-    A frame goes through encode, the way up, decode and encode, the way down, decode. The thread does whatever can be
-    done without waiting, while the wire carries what was sent before and the backward pass goes on. Frames start in
-    their order, and the answers of owners start in that order too, on a lane of their own: so all ranks start the
-    collectives of each lane in one order, whatever their timing.
+    A round of a frame goes through encode, the way up, decode and encode, the way down, decode; most frames have one,
+    those of LowRank two. The thread does whatever can be done without waiting, while the wire carries what was sent
+    before and the backward pass goes on. Rounds start in the order of `in_turn`, and the answers of owners start in
+    that order too, on a lane of their own: so all ranks start the collectives of each lane in one order, whatever their
+    timing. A round whose turn has not come waits for it, even if nothing else is there to be done.
     """
 
     def __init__(self, reducer: Reducer) -> None:
         self._reducer = reducer
-        self._waiting: dict[int, Job] = {}
-        self._next = 0
-        self._backlog: deque[Job] = deque()
+        self._order = in_turn([carrier.rounds for carrier in reducer.carriers])
+        self._at = 0
+        self._ready: dict[tuple[int, int], _UnderWay] = {}
         self._up: deque[_UnderWay] = deque()
         self._down: deque[_UnderWay] = deque()
         self._finished = 0
         self._last_arrival = 0.0
         self._error: Exception | None = None
         self._ending = False
-        self._lock = threading.Lock()
         self._news = threading.Event()
         device = reducer.group.device
         self._streams: list[torch.cuda.Stream] = []
@@ -73,12 +92,9 @@ class Engine:
         ready = None
         if self._streams:
             ready = torch.cuda.current_stream(self._reducer.group.device).record_event()
-        with self._lock:
-            self._last_arrival = time.perf_counter()
-            self._waiting[number] = Job(number, done, failed, ready)
-            while self._next in self._waiting:
-                self._backlog.append(self._waiting.pop(self._next))
-                self._next = (self._next + 1) % len(self._reducer.frames)
+        self._last_arrival = time.perf_counter()
+        job, turn = Job(number, done, failed, ready), (number, 0)
+        self._ready[turn] = _UnderWay(job, self._reducer.reduce(number), turn)
         self._news.set()
 
     def close(self) -> None:
@@ -89,13 +105,14 @@ class Engine:
 
     def _run(self) -> None:
         kernels.single_thread()  # the others are the backward pass'
-        while not (self._ending and not self._backlog and not self._up and not self._down):
+        while not (self._ending and self._order[self._at] not in self._ready and not self._up and not self._down):
             heard = self._news.wait(LOOK if self._up or self._down else None)
             self._news.clear()
             try:
                 if not heard:
                     for under_way in (*self._up, *self._down):
-                        under_way.pending.look()
+                        if under_way.pending is not None:
+                            under_way.pending.look()
                 while self._turn():
                     pass
             except Exception as error:  # handed to whoever waits for a gradient, in their own thread
@@ -106,32 +123,38 @@ class Engine:
         if self._error is not None:
             self._fail(self._error)
             return False
-        if self._up and self._up[0].pending.done():
-            self._resume(self._up)
-        elif self._backlog:
-            job = self._backlog.popleft()
-            self._advance(job, self._reducer.reduce(job.number), self._up)
-        elif self._down and self._down[0].pending.done():
-            self._resume(self._down)
+        if self._up and self._up[0].arrived():
+            self._advance(self._up.popleft(), self._down)
+        elif (turn := self._order[self._at]) in self._ready:
+            self._at = (self._at + 1) % len(self._order)
+            self._advance(self._ready.pop(turn), self._up)
+        elif self._down and self._down[0].arrived():
+            self._come_down(self._down.popleft())
         else:
             return False
         return True
 
-    def _resume(self, lane: deque[_UnderWay]) -> None:
-        under_way = lane.popleft()
-        self._advance(under_way.job, under_way.steps, self._down)
+    def _come_down(self, under_way: _UnderWay) -> None:
+        """A round has its answers: the frame is done, or its next round may start when it is its turn."""
+        frame, number = under_way.turn
+        under_way.turn = frame, number + 1
+        if number + 1 < self._reducer.carriers[frame].rounds:
+            self._ready[under_way.turn] = under_way
+        else:
+            self._advance(under_way, self._down)
 
-    def _advance(self, job: Job, steps: Round[Tensor], lane: deque[_UnderWay]) -> None:
-        """Run the round up to its next wait, which is for `lane`, or to its end."""
+    def _advance(self, under_way: _UnderWay, lane: deque[_UnderWay]) -> None:
+        """Run it up to its next wait, which is for `lane`, or to its end."""
+        job = under_way.job
         try:
             with self._beside(job):
                 try:
-                    pending = next(steps)
+                    under_way.pending = next(under_way.steps)
                 except StopIteration as end:
                     job.done(end.value)
                 else:
-                    lane.append(_UnderWay(job, steps, pending))
-                    pending.notify(self._news.set)
+                    lane.append(under_way)
+                    under_way.pending.notify(self._news.set)
                     return
         except Exception as error:
             job.failed(error)
@@ -154,8 +177,8 @@ class Engine:
 
     def _fail(self, error: Exception) -> None:
         self._error = error
-        while self._backlog:
-            self._backlog.popleft().failed(error)
+        while self._ready:
+            self._ready.popitem()[1].job.failed(error)
         for lane in (self._up, self._down):
             while lane:
                 lane.popleft().job.failed(error)
