@@ -1,7 +1,7 @@
-"""Matrices by two thin factors: the plan of a frame, and the arithmetic of PowerSGD. Nothing here communicates.
+"""Matrices by two thin factors, as in PowerSGD: what is asked for, and how a frame is cut. Nothing here communicates.
 
-Shapes: a stack holds `count` matrices of a × b; their factors are kept as rows, P (count, r, a) and Q (count, r, b), so
-that every direction is contiguous and a matrix is Σ_k p_k q_kᵀ.
+Shapes: a stack holds `count` matrices of a × b; their factors are P (count, r, a) and Q (count, r, b), see
+`kernels.factors`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,14 @@ import torch
 from torch import Tensor
 
 from thinwire._check import call, fault
-from thinwire.kernels.arith import largest, powers, root, tree_sum
+from thinwire.kernels import factors
 from thinwire.kernels.draws import Draws
 from thinwire.keys import Key, Purpose
 
 ALIGNED = 16
 """Elements to whose multiples stacks and rows of them are laid out: the bits of a product depend on where it begins."""
-PIECE = 1 << 15
-"""Elements that are worked on at a time, so that they stay in cache."""
-NEGLIGIBLE = 2.0**-16
-"""A direction of which less than this is left beside the others is rounding: 2^7 float32 roundings of it."""
+PIECE = 1 << 16
+"""Elements that a CPU works on at a time, so that they stay in cache."""
 BLOCK = 1024
 """Elements of a block of draws."""
 
@@ -109,9 +107,14 @@ class Stack:
         """All Q of a plan -> (count, r, b)."""
         return x[self.q_at : self.q_at + self.count * self.rank * self.b].view(self.count, self.rank, self.b)
 
+    @property
+    def small(self) -> bool:
+        """Whether several of its matrices make a piece."""
+        return 2 * self.a * self.b <= PIECE
+
     def pieces(self) -> Iterator[tuple[slice, slice]]:
         """Its parts that fit into a cache: several matrices, or some rows of one."""
-        if self.a * self.b < PIECE:
+        if self.small:
             few = PIECE // (self.a * self.b)
             for start in range(0, self.count, few):
                 yield slice(start, min(start + few, self.count)), slice(0, self.a)
@@ -192,9 +195,63 @@ class Plan:
             out[:, move.frame] = m[:, move.own]
         return out
 
-    def said_whole(self, v: Tensor) -> list[Tensor]:
-        """What travels whole, as views of v, (…, d)."""
-        return [v[..., part] for part in self.whole]
+    def said_first(self, v: Tensor, m: Tensor, basis: Tensor) -> Tensor:
+        """The first message, (rows, first): all P_i = M_i Q, then what travels whole."""
+        out = torch.empty(len(v), aligned(self.first), device=v.device)
+        for own, row in zip(m, out, strict=True):
+            for stack in self.stacks:
+                factors.left_factors(stack.matrices(own), stack.right(basis), stack.left(row))
+        at = self.first
+        for part in reversed(self.whole):
+            start = at - (part.stop - part.start)
+            out[:, start:at] = v[:, part]
+            at = start
+        return out[:, : self.first]
+
+    def orthonormal(self, first: Tensor) -> Tensor:
+        """All P, orthonormal, of the mean of the first messages."""
+        return torch.cat([factors.orthonormal(stack.left(first)).view(-1) for stack in self.stacks])
+
+    def said_second(self, m: Tensor, left: Tensor) -> Tensor:
+        """The second message, (rows, second): all Q_i = M_iᵀ P."""
+        out = torch.empty(len(m), aligned(self.second), device=m.device)
+        for own, row in zip(m, out, strict=True):
+            for stack in self.stacks:
+                factors.right_factors(stack.matrices(own), stack.left(left), stack.right(row))
+        return out[:, : self.second]
+
+    def join(self, first: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
+        """The estimate: P Qᵀ where each matrix lies, and what travelled whole."""
+        room = torch.empty(2, max(PIECE, *(stack.b for stack in self.stacks)), device=out.device)
+        for stack, moves in zip(self.stacks, self.moves, strict=True):
+            p, q = stack.left(left), stack.right(right)
+            for which, rows in stack.pieces():
+                shape = which.stop - which.start, rows.stop - rows.start, stack.b
+                spare, made = (part[: prod(shape)].view(shape) for part in room)
+                if not stack.small:
+                    made = out[moves[which.start].frame].view(1, stack.a, stack.b)[:, rows]
+                factors.products(p[which, :, rows], q[which], made, spare)
+                if stack.small:
+                    for move, matrix in zip(moves[which], made, strict=True):
+                        out[move.frame] = matrix.view(-1)
+        at = self.first
+        for part in reversed(self.whole):
+            start = at - (part.stop - part.start)
+            out[part] = first[start:at]
+            at = start
+
+    def subtract(self, left: Tensor, right: Tensor, m: Tensor) -> None:
+        """M_i ← M_i − P Q_iᵀ, (rows, width), with all Q_i of `said_second`."""
+        for own, row in zip(m, right, strict=True):
+            for stack in self.stacks:
+                p, q, matrices = stack.left(left), stack.right(row), stack.matrices(own)
+                for which, rows in stack.pieces():
+                    factors.subtract_products(p[which, :, rows], q[which], matrices[which, rows])
+
+    def renewed(self, left: Tensor, right: Tensor, before: Tensor) -> Tensor:
+        """All Q that the next step begins with."""
+        parts = [factors.renewed(stack.right(right), stack.left(left), stack.right(before)) for stack in self.stacks]
+        return torch.cat([part.view(-1) for part in parts])
 
     def basis(self, key: Key, device: torch.device) -> Tensor:
         """All Q before the first step, (second,): uniform in (−1, 1), the same for all workers, exact in float32."""
@@ -208,63 +265,3 @@ class Plan:
 def aligned(elements: int) -> int:
     """The next multiple of ALIGNED."""
     return -(-elements // ALIGNED) * ALIGNED
-
-
-def orthonormal(p: Tensor) -> Tensor:
-    """(count, r, a) -> the same with orthonormal rows; zeros for a row that is nothing beside those before it.
-
-    Classical Gram–Schmidt, done twice, which is orthogonal to rounding (Giraud, Langou, Rozložník, van den Eshof,
-    2005), in float32 operations of a fixed order, like the codes: all workers begin with the same bits, and end with
-    the same, whatever their machines. (Of a library's QR each could get other bits, and models would drift.)
-
-    >>> orthonormal(torch.tensor([[[3.0, 0.0, 4.0], [0.0, 2.0, 0.0], [6.0, 2.0, 8.0]]]))
-    tensor([[[0.6000, 0.0000, 0.8000],
-             [0.0000, 1.0000, 0.0000],
-             [0.0000, 0.0000, 0.0000]]])
-    """
-    p = p * powers(_peaks(p))[0]
-    out = torch.zeros_like(p)
-    for k in range(p.shape[1]):
-        row, before = p[:, k : k + 1], out[:, :k]
-        length = root(_sums(row * row))
-        if k:
-            for _ in range(2):
-                shadow = (_sums(before * row) * before).transpose(0, 1)
-                row = row - tree_sum(shadow.reshape(k, -1)).view_as(row)
-        left = root(_sums(row * row))
-        kept = left > NEGLIGIBLE * length
-        out[:, k : k + 1] = torch.where(kept, row / torch.where(kept, left, 1.0), 0.0)
-    return out
-
-
-def renewed(q: Tensor, p: Tensor, before: Tensor) -> Tensor:
-    """The Q that the next step begins with, (count, r, b): q, each row by a power of two near 1.
-
-    Only directions count, and so M Q is about as large as M. Where P had nothing, the row is what it was before: it
-    will be tried again, and is not zero for ever.
-    """
-    found = (p != 0).any(dim=2, keepdim=True) & (q != 0).any(dim=2, keepdim=True)
-    return torch.where(found, q * powers(_peaks(q))[0], before)
-
-
-def _peaks(x: Tensor) -> Tensor:
-    """(count, r, a) -> (count, r, 1): the bits of each row's largest magnitude."""
-    return largest(x.reshape(-1, x.shape[2]).t()).view(*x.shape[:2], 1)
-
-
-def _sums(x: Tensor) -> Tensor:
-    """(count, k, a) -> (count, k, 1): sums by halving."""
-    return tree_sum(x.reshape(-1, x.shape[2]).t()).view(*x.shape[:2], 1)
-
-
-def add_products(p: Tensor, q: Tensor, out: Tensor) -> None:
-    """out ← Σ_k p_k q_kᵀ, in the order of k, each product and each sum rounded: (n, r, a), (n, r, b) -> (n, a, b)."""
-    torch.mul(p[:, 0, :, None], q[:, 0, None, :], out=out)
-    for k in range(1, p.shape[1]):
-        out.add_(p[:, k, :, None] * q[:, k, None, :])
-
-
-def subtract_products(p: Tensor, q: Tensor, out: Tensor) -> None:
-    """out ← out − Σ_k p_k q_kᵀ, in the order of k."""
-    for k in range(p.shape[1]):
-        out.sub_(p[:, k, :, None] * q[:, k, None, :])

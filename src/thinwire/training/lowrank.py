@@ -16,16 +16,9 @@ from thinwire.comm.mean import Heard, Steps, share
 from thinwire.compressors import Identity
 from thinwire.compressors.base import Onto
 from thinwire.exchange import ERROR_EVERY, Outcome
+from thinwire.kernels.factors import one_blas_thread
 from thinwire.keys import Key
-from thinwire.lowrank import (
-    LowRank,
-    Plan,
-    add_products,
-    aligned,
-    orthonormal,
-    renewed,
-    subtract_products,
-)
+from thinwire.lowrank import LowRank, Plan
 from thinwire.rounds import Clock, Round
 
 EXACT = Identity()
@@ -50,7 +43,7 @@ class LowRankExchange:
     """PowerSGD between the workers of a group, for one vector of parameters: an `Exchange` of two rounds.
 
     1. M_i = v_i + E_i. All P_i = M_i Q, and what travels whole, are averaged by an all-reduce.
-    2. Everyone makes the columns of P orthonormal, by itself: the same bits everywhere (`lowrank.orthonormal`).
+    2. Everyone makes the columns of P orthonormal, by itself: the same bits everywhere (`kernels.factors`).
     3. All Q_i = M_iᵀ P are averaged by an all-reduce. The estimate is P Qᵀ; E_i ← M_i − P Q_iᵀ.
 
     Products with M_i are a worker's own affair, and BLAS makes them. What all workers must hold alike, P and P Qᵀ, is
@@ -83,6 +76,7 @@ class LowRankExchange:
     ) -> None:
         self.link, self.group = link, group
         self.plan = Plan.of(link, shapes)
+        assert self.plan.stacks  # a frame that would not shrink is sent as it is
         self.d = self.width = self.plan.d
         self._key = Key(seed, 0, tensor, group.ranks)
         self._room = self._zeros()
@@ -105,29 +99,29 @@ class LowRankExchange:
             whole = v if self.state.error is None else v + plan.scatter(self.state.error)
             heard = yield from clock.timing(self._mean(whole, sent))
             m.zero_()
-            return self._outcome(heard.estimate[0], heard.finite, error, sent, clock, self.state.basis)
+            finite = heard.finite and _bounded(heard.estimate)
+            return self._outcome(heard.estimate[0], finite, error, sent, clock, self.state.basis)
         heard = yield from clock.timing(self._mean(self._first(v, m), sent))
         finite = heard.finite and _bounded(heard.estimate)
         first = heard.estimate[0]
-        left = torch.cat([orthonormal(stack.left(first)).view(-1) for stack in plan.stacks])
-        second = self._second(m, left)
-        heard = yield from clock.timing(self._mean(second[:, : plan.second], sent))
-        right = heard.estimate[0]
+        left = plan.orthonormal(first)
+        with one_blas_thread():
+            second = plan.said_second(m, left)
+        heard = yield from clock.timing(self._mean(second, sent))
+        finite, right = finite and heard.finite, heard.estimate[0]
         estimate = torch.empty(self.d, device=v.device) if out is None else out.view(-1)
-        self._join(first, left, right, estimate)
+        plan.join(first, left, right, estimate)
         looks = step % ERROR_EVERY == 0
         if self.link.memory or looks:
-            for own, own_right in zip(m, second, strict=True):
-                self._subtract(left, own_right, own)
+            plan.subtract(left, second, m)
         if looks:
             error = torch.stack((m.square().sum(), v.square().sum()))
-        finite = finite and heard.finite
-        return self._outcome(estimate, finite, error, sent, clock, self._renewed(left, right))
+        basis = plan.renewed(left, right, self.state.basis)
+        return self._outcome(estimate, finite, error, sent, clock, basis)
 
     def _outcome(
         self, estimate: Tensor, finite: bool, error: Tensor | None, sent: dict[str, int], clock: Clock, basis: Tensor
     ) -> Outcome:
-        finite = finite and _bounded(estimate)
         if not finite:
             estimate = torch.full_like(estimate, float("nan"))
         after = LowRankState(basis, self._room if self.link.memory else None)
@@ -141,68 +135,20 @@ class LowRankExchange:
                 self._room = old.error
 
     def _first(self, v: Tensor, m: Tensor) -> Tensor:
-        """(rows, first): all P_i, and what travels whole; NaN throughout for a row that is not finite."""
-        message = torch.empty(len(v), aligned(self.plan.first), device=v.device)
-        for own, row in zip(m, message, strict=True):
-            for stack in self.plan.stacks:
-                q = stack.right(self.state.basis)
-                torch.bmm(q, stack.matrices(own).transpose(1, 2), out=stack.left(row))
-        message = message[:, : self.plan.first]
-        whole = self.plan.said_whole(v)
-        if whole:
-            size = sum(part.shape[1] for part in whole)
-            torch.cat(whole, dim=1, out=message[:, self.plan.first - size :])
+        """The first message; NaN throughout for a row that is not finite."""
+        with one_blas_thread():
+            message = self.plan.said_first(v, m, self.state.basis)
         low, high = torch.aminmax(m, dim=1)
         fine = (low > -LIMIT) & (high < LIMIT)  # a NaN is neither
         return torch.where(fine[:, None], message, float("nan"))
-
-    def _second(self, m: Tensor, left: Tensor) -> Tensor:
-        """(rows, at least `second`): all Q_i."""
-        message = torch.empty(len(m), aligned(self.plan.second), device=m.device)
-        for own, row in zip(m, message, strict=True):
-            for stack in self.plan.stacks:
-                torch.bmm(stack.left(left), stack.matrices(own), out=stack.right(row))
-        return message
 
     def _mean(self, message: Tensor, sent: dict[str, int]) -> Steps[Heard]:
         payload = EXACT.encode(message, self._key)
         n = self.group.size
         part = (n - 1) * share(payload.nbytes // 4, n) * 4
-        sent["up"] = sent.get("up", 0) + part
-        sent["down"] = sent.get("down", 0) + part
+        sent["up"] += part
+        sent["down"] += part
         return routes.allreduce(self.group, EXACT, payload, Onto(), torch.float32, listen=False)
-
-    def _join(self, first: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
-        """The estimate: P Qᵀ where each matrix lies, and what travelled whole."""
-        for stack, moves in zip(self.plan.stacks, self.plan.moves, strict=True):
-            p, q = stack.left(left), stack.right(right)
-            for matrices, rows in stack.pieces():
-                if stack.a * stack.b < 1 << 15:
-                    room = torch.empty(matrices.stop - matrices.start, stack.a, stack.b, device=out.device)
-                    add_products(p[matrices, :, rows], q[matrices], room)
-                    for move, made in zip(moves[matrices], room, strict=True):
-                        out[move.frame] = made.view(-1)
-                else:
-                    matrix = out[moves[matrices.start].frame].view(1, stack.a, stack.b)
-                    add_products(p[matrices, :, rows], q[matrices], matrix[:, rows])
-        at = self.plan.first
-        for part in reversed(self.plan.whole):
-            size = part.stop - part.start
-            out[part] = first[at - size : at]
-            at -= size
-
-    def _subtract(self, left: Tensor, right: Tensor, m: Tensor) -> None:
-        for stack in self.plan.stacks:
-            p, q, matrices = stack.left(left), stack.right(right), stack.matrices(m)
-            for which, rows in stack.pieces():
-                subtract_products(p[which, :, rows], q[which], matrices[which, rows])
-
-    def _renewed(self, left: Tensor, right: Tensor) -> Tensor:
-        basis = torch.empty_like(self.state.basis)
-        for stack in self.plan.stacks:
-            before = stack.right(self.state.basis)
-            stack.right(basis).copy_(renewed(stack.right(right), stack.left(left), before))
-        return basis
 
     def state_dict(self) -> dict[str, Tensor | bool]:
         """What this process remembers: "up.error", (rows, d), each worker's own, and "basis", (1, q), common to all."""
