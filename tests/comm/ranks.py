@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 import thinwire as tw
 
+from .tamper import Wire
+
 T = TypeVar("T")
 
 
@@ -31,6 +33,8 @@ def run_ranks(
     two_lanes: bool = False,
     timeout: float = 30.0,
     limit: float = 60.0,
+    checksum: bool = True,
+    wire: Callable[[dist.Store], Wire] | None = None,
 ) -> list[T]:
     """work(group) on every rank at once; its results in rank order, or the first exception.
 
@@ -40,16 +44,20 @@ def run_ranks(
         two_lanes: whether the group has a second backend for its owners' lane.
         timeout: of the group's collectives, in seconds.
         limit: seconds for everything; then AssertionError.
+        checksum: of the group.
+        wire: makes of the store what is between the ranks.
     """
     store = dist.HashStore()
+    between = wire(store) if wire is not None else None
     results: list[Any] = [None] * processes
     errors: list[BaseException] = []
 
     def rank(number: int) -> None:
         try:
-            made = backend(store, number, processes, timeout=2 * limit)
-            answers = backend(dist.PrefixStore("answers", store), number, processes, 2 * limit) if two_lanes else None
-            group = tw.ProcessGroup(made, answers=answers, rows=rows, timeout=timeout, store=store)
+            seen = between.seen_by(number) if between is not None else store
+            made = backend(seen, number, processes, timeout=2 * limit)
+            answers = backend(dist.PrefixStore("answers", seen), number, processes, 2 * limit) if two_lanes else None
+            group = tw.ProcessGroup(made, answers=answers, rows=rows, timeout=timeout, store=store, checksum=checksum)
             results[number] = work(group)
         except BaseException as error:  # raised again below, by the thread that runs the test
             errors.append(error)

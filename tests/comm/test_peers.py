@@ -15,7 +15,8 @@ import torch.distributed as dist
 
 import thinwire as tw
 from thinwire.comm.base import Lane
-from thinwire.comm.process import GRACE, LOOK
+from thinwire.comm.peers import GRACE
+from thinwire.comm.process import LOOK
 from thinwire.rounds import finish
 
 from .ranks import backend, run_ranks
@@ -49,6 +50,19 @@ class TestAgree:
         run_ranks(3, work)
 
 
+@pytest.mark.parametrize("odd", [0, 1])
+def test_groups_that_differ_in_their_checksums_say_so(odd: int) -> None:
+    """Although what they gather to find it out is itself gathered."""
+
+    def work(group: tw.ProcessGroup) -> None:
+        mine = tw.ProcessGroup(group._pgs[Lane.WORKERS], checksum=group.ranks.start != odd, store=group._peers._store)
+        ours, theirs = odd != 0, odd == 0
+        with pytest.raises(tw.PeerError, match=f"rank 0 has 'checksum = {ours}', rank 1 has 'checksum = {theirs}'"):
+            mine.agree(FACTS)
+
+    run_ranks(2, work)
+
+
 def test_a_rank_that_never_joins_is_named() -> None:
     limit = 1.5
 
@@ -75,7 +89,7 @@ def test_a_failure_is_passed_on_before_the_others_own_limit() -> None:
             time.sleep(GRACE + 3)
             return 0.0
         mine = tw.ProcessGroup(
-            group._pgs[Lane.WORKERS], timeout=1.0 if group.ranks.start == 0 else 60.0, store=group._store
+            group._pgs[Lane.WORKERS], timeout=1.0 if group.ranks.start == 0 else 60.0, store=group._peers._store
         )
         with pytest.raises(tw.PeerError, match="no answer from rank 2"):
             mine.all_gather(torch.zeros(1, 4, dtype=torch.uint8)).wait()

@@ -18,8 +18,8 @@ def addressed(sender: int, receiver: int, turn: int, size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, DIRECT // 3, DIRECT])
-@pytest.mark.parametrize("n", [1, 3])
-def test_several_under_way_on_each_lane(size: int, n: int) -> None:
+@pytest.mark.parametrize("n, checksum", [(1, True), (3, True), (3, False)])
+def test_several_under_way_on_each_lane(size: int, n: int, checksum: bool) -> None:
     """Two all-to-alls and two all-gathers, all started before any is waited for, the lanes' in other orders."""
 
     def work(group: tw.ProcessGroup) -> None:
@@ -39,7 +39,7 @@ def test_several_under_way_on_each_lane(size: int, n: int) -> None:
                 assert torch.equal(row, addressed(other, me if kind == "to all" else other, turn, size))
             assert collective.done()
 
-    run_ranks(n, work, two_lanes=True)
+    run_ranks(n, work, two_lanes=True, checksum=checksum)
 
 
 def test_who_asks_to_be_told_is_told() -> None:

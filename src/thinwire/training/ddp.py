@@ -44,6 +44,7 @@ def attach(
     strict: bool = False,
     seed: int = 0,
     timeout: float = 300.0,
+    checksum: bool = True,
 ) -> Wire | PlainWire:
     """Send a DDP model's gradients by a link. The one line that a training script needs.
 
@@ -68,6 +69,8 @@ def attach(
         strict: an error instead of a warning where something cannot be done as asked.
         seed: of all randomness; the same everywhere.
         timeout: seconds after which a collective is given up and who is missing is named.
+        checksum: whether damaged bytes are found out, and their sender named; not between GPUs (`ProcessGroup`), nor in
+            DDP's own all-reduce, where "auto" takes it.
 
     Returns:
         The wire: its figures, its state for checkpoints, its end.
@@ -90,8 +93,10 @@ def attach(
         way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
         raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
     up, answers = (own_group(model.process_group, timeout) for _ in range(2))
-    group = ProcessGroup(up, answers=answers, timeout=timeout)
+    group = ProcessGroup(up, answers=answers, timeout=timeout, checksum=checksum)
     notes: list[str] = []
+    if checksum and not group.checksummed:
+        notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
     if link == AUTO and momentum is None and down is None and route is None:
         values = sum(p.numel() for p in model.parameters() if p.requires_grad)
         group.agree({"thinwire": __version__, "workers": group.size, "link": AUTO, "values": values})
