@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -13,8 +12,7 @@ from torch import Tensor
 
 import thinwire as tw
 from thinwire.comm.base import Lane, Pending
-from thinwire.comm.peers import GRACE
-from thinwire.comm.process import DIRECT, LOOK
+from thinwire.comm.process import DIRECT
 
 from .ranks import run_ranks
 from .tamper import Wire
@@ -49,7 +47,8 @@ def met_with(
 ) -> list[str | Tensor]:
     """A collective that goes well, and another in which something happens: what each rank got of it, or its error.
 
-    With checksums, ranks to which nothing happened then start one more.
+    With checksums, ranks to which nothing happened then start one more. The limit of a collective is longer than that
+    of the whole test: nobody learns by waiting for it.
     """
     wires: list[Wire] = []
 
@@ -69,7 +68,7 @@ def met_with(
         except tw.PeerError as error:
             return str(error)
 
-    results = run_ranks(PROCESSES, work, rows=rows, two_lanes=True, wire=wire, checksum=checksum)
+    results = run_ranks(PROCESSES, work, rows=rows, two_lanes=True, timeout=300.0, wire=wire, checksum=checksum)
     assert wires[0].met == 1, "the test has missed its byte"
     return results
 
@@ -83,13 +82,11 @@ def expected(receiver: int, kind: str, size: int) -> Tensor:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("rows, lane", [(1, Lane.WORKERS), (2, Lane.OWNERS)])
 def test_a_flipped_bit_is_an_error_that_names_the_sender(kind: str, size: int, rows: int, lane: Lane) -> None:
-    begun = time.monotonic()
     errors = met_with(lambda wire: wire.flip(SENDER, RECEIVER, size // 2), kind, size, rows=rows, lane=lane)
     cause = f"the bytes that rank {SENDER} sent to rank {RECEIVER} arrived damaged (wrong checksum)"
     for rank, error in enumerate(errors):
         assert f"damaged bytes: {kind} failed on rank {rank} of {PROCESSES}: {cause}. Nothing of" in str(error)
         assert "last checkpoint" in str(error)
-    assert time.monotonic() - begun < LOOK + GRACE + 5  # the limit of a collective is 30 s
 
 
 @pytest.mark.parametrize("kind", COLLECTIVES)
@@ -105,9 +102,7 @@ def test_without_checksums_it_gets_through(kind: str, size: int) -> None:
 @pytest.mark.parametrize("kind", COLLECTIVES)
 @pytest.mark.parametrize("size", SIZES)
 def test_a_message_cut_short_is_an_error_on_all_ranks(kind: str, size: int) -> None:
-    begun = time.monotonic()
     errors = met_with(lambda wire: wire.cut(SENDER, RECEIVER, size // 2), kind, size)
     for rank, error in enumerate(errors):
         assert f"a collective failed: {kind} failed on rank {rank} of {PROCESSES}" in str(error)
         assert "every rank still answers" in str(error)
-    assert time.monotonic() - begun < LOOK + GRACE + 5

@@ -79,6 +79,9 @@ class Group(ABC):
     def all_to_all(self, data: Tensor, lane: Lane = Lane.WORKERS) -> Pending:
         """Everyone gets what is addressed to it: (rows, size, B) -> (rows, size, B), out[r, i] from worker i."""
 
+    def close(self) -> None:  # noqa: B027  # most groups hold nothing that would have to be given back
+        """Use the group no more. All processes call this."""
+
     def agree(self, facts: Mapping[str, object]) -> None:
         """Raise PeerError unless all processes hold the same facts, naming the first that differs and who differs.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from thinwire._check import call, fault, in_range
-from thinwire.comm.base import Group, Lane, Pending
+from thinwire.comm.base import Group, Lane, PeerError, Pending
 from thinwire.comm.checksum import seal, unseal
+from thinwire.comm.groups import borrow, default_store, give_back
 from thinwire.comm.peers import Peers
 from thinwire.comm.waiter import Waiter
 
@@ -66,8 +68,10 @@ class ProcessGroup(Group):
         in_range(where, "rows", rows, 1, 1 << 20)
         if not timeout > 0:
             raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))
+        self._lent_by: dist.ProcessGroup | None = None
         if pg is None:
-            pg, answers = own_group(None, timeout), own_group(None, timeout)
+            pg, answers = borrow(None, timeout)
+            self._lent_by = dist.group.WORLD
         self._pgs = {Lane.WORKERS: pg, Lane.OWNERS: answers or pg}
         self._rank, self._processes, self._held = pg.rank(), pg.size(), rows
         self._timeout = timeout
@@ -79,7 +83,7 @@ class ProcessGroup(Group):
         self.checksummed = checksum and not on_gpu
         name = getattr(pg, "group_name", pg.name())  # a bare backend, such as ProcessGroupGloo, has no name of its own
         words = f"thinwire/failed/{name}"
-        self._peers = Peers(store if store is not None else _default_store(), words, self._rank, pg.size(), timeout)
+        self._peers = Peers(store if store is not None else default_store(), words, self._rank, pg.size(), timeout)
 
     def __repr__(self) -> str:
         place = f"rank {self._rank} of {self._processes}"
@@ -89,6 +93,35 @@ class ProcessGroup(Group):
     def two_lanes(self) -> bool:
         """Whether what owners answer goes by a group of its own."""
         return self._pgs[Lane.OWNERS] is not self._pgs[Lane.WORKERS]
+
+    @classmethod
+    def beside(cls, pg: dist.ProcessGroup, *, timeout: float, checksum: bool) -> ProcessGroup:
+        """The processes of `pg`, in torch groups that nobody else uses until `close` gives them back."""
+        workers, answers = borrow(pg, timeout)
+        made = cls(workers, answers=answers, timeout=timeout, checksum=checksum)
+        made._lent_by = pg
+        return made
+
+    @property
+    def pg(self) -> dist.ProcessGroup:
+        """The group of torch.distributed that is behind the workers' lane."""
+        return self._pgs[Lane.WORKERS]
+
+    def close(self) -> None:
+        """Give what was made for this group to the next one of the same processes, unless a collective has failed."""
+        if self._lent_by is not None and not self._peers.given_up():
+            give_back(self._lent_by, (self._pgs[Lane.WORKERS], self._pgs[Lane.OWNERS]), self._timeout)
+        self._lent_by = None
+
+    @contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        """A failure of torch.distributed in here, while doing `what`, is a PeerError that names who is missing."""
+        try:
+            yield
+        except PeerError:
+            raise
+        except RuntimeError as error:
+            raise self._peers.blame(what, error) from error
 
     def agree(self, facts: Mapping[str, object]) -> None:
         """Raise PeerError unless all processes hold the same facts, and the same `checksum`, naming what differs."""
@@ -158,10 +191,8 @@ class ProcessGroup(Group):
         return self._begin(name, lane, start)
 
     def _begin(self, name: str, lane: Lane, start: Callable[[dist.ProcessGroup], list[Work]]) -> list[Work]:
-        try:
+        with self.naming(name):
             return start(self._pgs[lane])
-        except RuntimeError as error:
-            raise self._peers.blame(name, error) from error
 
     def _pending(
         self, name: str, works: list[Work], received: Callable[[], Tensor], sent: Tensor, lane: Lane
@@ -191,24 +222,3 @@ class ProcessGroup(Group):
                     raise self._peers.blame(name, error) from error
 
         return Pending(wait, future.done, lambda heard: future.add_done_callback(lambda _: heard()), look)
-
-
-def own_group(pg: dist.ProcessGroup | None, timeout: float) -> dist.ProcessGroup:
-    """A new group of the same processes, for collectives of our own: all of its members must call this."""
-    if not dist.is_initialized():
-        way_out = "Call torch.distributed.init_process_group first, or use LocalGroup(n)."
-        raise RuntimeError(fault("ProcessGroup()", "torch.distributed is not initialised", None, way_out))
-    made = dist.new_group(
-        dist.get_process_group_ranks(pg) if pg is not None else None,
-        timeout=timedelta(seconds=timeout),
-        backend=dist.get_backend(pg),
-        use_local_synchronization=pg is not None,
-    )
-    assert isinstance(made, dist.ProcessGroup)  # this process is a member
-    return made
-
-
-def _default_store() -> Store | None:
-    from torch.distributed.distributed_c10d import _get_default_store
-
-    return _get_default_store() if dist.is_initialized() else None

@@ -15,7 +15,7 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from thinwire._check import fault
-from thinwire.comm.process import ProcessGroup, own_group
+from thinwire.comm.process import ProcessGroup
 from thinwire.compressors import Rotated
 from thinwire.link import Link
 from thinwire.presets import dcgd, diana
@@ -92,16 +92,17 @@ def attach(
     if not isinstance(model, DistributedDataParallel):
         way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
         raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
-    up, answers = (own_group(model.process_group, timeout) for _ in range(2))
-    group = ProcessGroup(up, answers=answers, timeout=timeout, checksum=checksum)
+    group = ProcessGroup.beside(model.process_group, timeout=timeout, checksum=checksum)
     notes: list[str] = []
     if checksum and not group.checksummed:
         notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
     if link == AUTO and momentum is None and down is None and route is None:
         values = sum(p.numel() for p in model.parameters() if p.requires_grad)
         group.agree({"thinwire": __version__, "workers": group.size, "link": AUTO, "values": values})
-        choice = choose(group, up, values)
+        with group.naming("a trial of auto"):
+            choice = choose(group, group.pg, values)
         if isinstance(choice.what, torch.dtype):
+            group.close()
             return PlainWire(model, choice.what, choice.reason)
         link = choice.what
         notes.append(choice.reason)
@@ -170,7 +171,8 @@ class Wire:
     """
 
     def __init__(self, model: DistributedDataParallel, reducer: Reducer, scaler: GradScaler | None = None) -> None:
-        self._model, self._reducer, self._scaler = model, reducer, scaler
+        # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
+        self._process_group, self._reducer, self._scaler = model.process_group, reducer, scaler
         self._scale = 1.0
         named = [(name, p) for name, p in model.module.named_parameters() if name in reducer.shapes]
         self._names = {id(p): name for name, p in named}
@@ -194,16 +196,17 @@ class Wire:
         self._reducer.load_state_dict(state)
 
     def close(self) -> None:
-        """End the communicating thread. The model cannot run another backward pass after it."""
+        """End the communicating thread. The model cannot run another backward pass after it. All workers call this."""
         for hook in self._hooks:
             hook.remove()
         self._engine.close()
+        self._reducer.group.close()
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
         """Take a bucket from DDP; the future is its buffer, with the estimates in the gradients' place."""
         buffer = bucket.buffer()
         if buffer.is_sparse:
-            return allreduce_hook(self._model.process_group, bucket)
+            return allreduce_hook(self._process_group, bucket)
         parameters, gradients = bucket.parameters(), bucket.gradients()
         waiting = _Bucket(buffer, len(parameters))
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -212,14 +215,12 @@ class Wire:
             self._frames[self._place[name]].claim(name, gradient, waiting, self._scale)
         return waiting.future
 
-    def _begin(self, model: torch.nn.Module, inputs: object) -> None:
+    def _begin(self, model: DistributedDataParallel, inputs: object) -> None:
         """Gradients may be taken as soon as they are there if this forward pass' backward pass is to reduce them.
 
         Under a static graph one may be added to several times before DDP calls it complete.
         """
-        self._expecting = (
-            torch.is_grad_enabled() and self._model.require_backward_grad_sync and not self._model.static_graph
-        )
+        self._expecting = torch.is_grad_enabled() and model.require_backward_grad_sync and not model.static_graph
         if self._scaler is not None and torch.is_grad_enabled():
             self._scale = self._scaler.get_scale()
 
