@@ -15,13 +15,21 @@ from thinwire._check import fault
 
 
 class PeerError(RuntimeError):
-    """A worker is gone, silent, or set up differently; the message names it.
+    """A worker is gone, silent, or set up differently, or its bytes were damaged; the message names it.
+
+    `step` is the step of training in which that was found, if it was in one; the message ends with it. Steps that were
+    not finite are not counted, as in `state_dict`.
 
     >>> import thinwire as tw
     >>> raise tw.PeerError("thinwire: a collective failed: no answer from rank 2.")
     Traceback (most recent call last):
     thinwire.comm.base.PeerError: thinwire: a collective failed: no answer from rank 2.
     """
+
+    step: int | None = None
+
+    def __str__(self) -> str:
+        return super().__str__() if self.step is None else f"{super().__str__()} This was in step {self.step}."
 
 
 def _at_once(heard: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -54,9 +55,9 @@ class Peers:
         if cause != FAILED:
             return _damaged(here, cause)
         who = f"no answer from rank {', '.join(map(str, missing))}" if missing else "every rank still answers"
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         rule = f"{here} (limit {self._limit:g} s): {who}"
-        return PeerError(fault("thinwire: a collective failed", rule, first, "See the log of the ranks named."))
+        way_out = "See the log of the ranks named."
+        return PeerError(fault("thinwire: a collective failed", rule, _gist(error), way_out))
 
     def _leave(self, cause: str) -> None:
         if self._store is None:
@@ -90,3 +91,9 @@ def _damaged(here: str, cause: str) -> PeerError:
         " network of the ranks named."
     )
     return PeerError(fault("thinwire: damaged bytes", f"{here}: {cause}", None, way_out))
+
+
+def _gist(error: RuntimeError) -> str:
+    """Gloo's first sentence, without the place in its source that stands before it."""
+    lines = str(error).strip().splitlines()
+    return re.sub(r"^\[\S*\.\w+:\d+\] ", "", lines[0]).split(". ")[0] if lines else type(error).__name__

@@ -106,6 +106,7 @@ def attach(
             return PlainWire(model, choice.what, choice.reason)
         link = choice.what
         notes.append(choice.reason)
+    group.agree({"scaler": scaler is not None})
     settings = Settings(
         link=_meant(link, momentum),
         down=parse_link(down) if isinstance(down, str) else down,
@@ -308,22 +309,24 @@ class _Bucket:
     def __init__(self, buffer: Tensor, missing: int) -> None:
         self._buffer, self._missing = buffer, missing
         self._lock = threading.Lock()
-        self.future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
+        self._future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
+        # an exception that is set DDP takes for the result, "unable to cast it"; what `then` raises it raises
+        self.future: Future[Tensor] = self._future.then(lambda done: done.value())
 
     def one_back(self) -> None:
         """One of its gradients is back; the last one completes it."""
         with self._lock:
             self._missing -= 1
-            complete = not self._missing and not self.future.done()
+            complete = not self._missing and not self._future.done()
         if complete:
-            self.future.set_result(self._buffer)
+            self._future.set_result(self._buffer)
 
     def fail(self, error: Exception) -> None:
         """None of them will be back."""
         with self._lock:
-            if self.future.done():
+            if self._future.done():
                 return
-        self.future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
+        self._future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
 
 
 def _hook(wire: Wire, bucket: GradBucket) -> Future[Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thinwire import kernels
-from thinwire.comm.base import Pending
+from thinwire.comm.base import PeerError, Pending
 from thinwire.rounds import Round
 from thinwire.training.reducer import Reducer
 
@@ -116,6 +116,8 @@ class Engine:
                 while self._turn():
                     pass
             except Exception as error:  # handed to whoever waits for a gradient, in their own thread
+                if isinstance(error, PeerError):
+                    error.step = self._reducer.steps
                 self._fail(error)
 
     def _turn(self) -> bool:

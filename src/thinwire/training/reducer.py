@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from thinwire._check import fault
-from thinwire.comm.base import Group
+from thinwire.comm.base import Group, PeerError
 from thinwire.compressors import Identity
 from thinwire.exchange import Outcome
 from thinwire.link import Link
@@ -151,7 +151,11 @@ class Reducer:
         self.carriers[number] = at_step(self.carriers[number], self.frames[number].sender, step.number)
         dense = self.steps < self.settings.warmup_steps
         out = self._answers[number]
-        outcome = yield from self.carriers[number].round(vector, step.number, dense=dense, out=out)
+        try:
+            outcome = yield from self.carriers[number].round(vector, step.number, dense=dense, out=out)
+        except PeerError as error:
+            error.step = step.number
+            raise
         step.outcomes[number] = outcome
         if len(step.outcomes) == len(self.frames):
             self._end(step)
