@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from thinwire.spec import parse_link, parse_sender
 from thinwire.training.choice import choose
 from thinwire.training.engine import Engine
 from thinwire.training.frames import Frame
+from thinwire.training.parameters import Reduced, reduced
 from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Sender
 from thinwire.training.reducer import Reducer, Settings
@@ -92,12 +93,13 @@ def attach(
     if not isinstance(model, DistributedDataParallel):
         way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
         raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
+    parameters = _reducible(model)
     group = ProcessGroup.beside(model.process_group, timeout=timeout, checksum=checksum)
     notes: list[str] = []
     if checksum and not group.checksummed:
         notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
     if link == AUTO and momentum is None and down is None and route is None:
-        values = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        values = sum(p.numel() for p in (parameters.dense | parameters.sparse).values())
         group.agree({"thinwire": __version__, "workers": group.size, "link": AUTO, "values": values})
         with group.naming("a trial of auto"):
             choice = choose(group, group.pg, values)
@@ -116,30 +118,29 @@ def attach(
         strict=strict,
         seed=seed,
     )
-    sparse = sparse_parameters(model.module)
-    dense = [(name, p) for name, p in model.module.named_parameters() if name not in sparse]
-    reducer = Reducer(dense, settings, group)
+    reducer = Reducer(parameters.dense.items(), settings, group)
     reducer.notes += notes
-    if sparse:
-        reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({', '.join(sorted(sparse))})")
-    wire = Wire(model, reducer, scaler)
+    if parameters.sparse:
+        names = ", ".join(parameters.sparse)
+        reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({names})")
+    wide = [name for name, p in parameters.dense.items() if p.dtype == torch.float64]
+    if wide:
+        reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
+    wire = Wire(model, reducer, parameters, scaler)
     model.register_comm_hook(wire, _hook)
     return wire
 
 
-def sparse_parameters(module: torch.nn.Module) -> set[str]:
-    """The names of the parameters whose gradients are sparse: the same ones that DDP takes for sparse.
-
-    >>> sparse_parameters(torch.nn.ModuleDict({"words": torch.nn.Embedding(9, 2, sparse=True)}))
-    {'words.weight'}
-    """
-    tables = torch.nn.Embedding | torch.nn.EmbeddingBag
-    return {
-        f"{name}.{own}" if name else own
-        for name, part in module.named_modules()
-        if isinstance(part, tables) and part.sparse
-        for own, _ in part.named_parameters(recurse=False)
-    }
+def _reducible(model: DistributedDataParallel) -> Reduced:
+    """The parameters that DDP reduces. Raises ValueError for a wrapping in which a hook of ours cannot work."""
+    where = "attach(model, …)"
+    if model._comm_hooks:
+        rule = "the model has no communication hook yet"
+        raise ValueError(fault(where, rule, model._comm_hooks[0][0].__qualname__, "Wrap the model anew."))
+    if getattr(model, "skip_all_reduce_unused_params", False):  # then not every bucket comes
+        rule = "all parameters are reduced in every step"
+        raise ValueError(fault(where, rule, "skip_all_reduce_unused_params=True", "Leave it False."))
+    return reduced(model)
 
 
 def _meant(link: Sender | Policy | str, momentum: float | None) -> Sender | Policy:
@@ -171,18 +172,25 @@ class Wire:
     >>> wire.close(); dist.destroy_process_group()
     """
 
-    def __init__(self, model: DistributedDataParallel, reducer: Reducer, scaler: GradScaler | None = None) -> None:
+    def __init__(
+        self, model: DistributedDataParallel, reducer: Reducer, parameters: Reduced, scaler: GradScaler | None = None
+    ) -> None:
         # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
-        self._process_group, self._reducer, self._scaler = model.process_group, reducer, scaler
-        self._scale = 1.0
-        named = [(name, p) for name, p in model.module.named_parameters() if name in reducer.shapes]
-        self._names = {id(p): name for name, p in named}
+        self._process_group, self._reducer = model.process_group, reducer
+        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._scale: Tensor | None = None
+        self._one = torch.ones((), device=reducer.group.device)
+        self._names = {id(p): name for name, p in (parameters.dense | parameters.sparse).items()}
+        last = len(reducer.frames) - 1
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
-        self._frames = [_Frame(frame) for frame in reducer.frames]
-        self._expecting = False
+        self._place |= dict.fromkeys(parameters.sparse, last)
+        self._frames = [_Frame(frame) for frame in reducer.frames[:last]]
+        self._frames.append(_Frame(reducer.frames[last], waits_for=parameters.sparse.keys()))
+        self._expecting = self._begun = self._closed = False
         self._engine = Engine(reducer)
-        self._hooks = [model.register_forward_pre_hook(self._begin)]
-        self._hooks += [p.register_post_accumulate_grad_hook(self._computed) for _, p in named]
+        self._hooks = [model.register_forward_pre_hook(_join_allowed), model.register_forward_hook(self._forwarded)]
+        for p in parameters.dense.values():
+            self._hooks.append(p.register_post_accumulate_grad_hook(self._computed))  # type: ignore[no-untyped-call]
 
     def stats(self) -> Stats:
         """Bytes, seconds and errors of the last step and of all."""
@@ -197,7 +205,11 @@ class Wire:
         self._reducer.load_state_dict(state)
 
     def close(self) -> None:
-        """End the communicating thread. The model cannot run another backward pass after it. All workers call this."""
+        """End the communicating thread. The model cannot run another backward pass; it can be wrapped anew.
+
+        All workers call this.
+        """
+        self._closed = True
         for hook in self._hooks:
             hook.remove()
         self._engine.close()
@@ -205,57 +217,88 @@ class Wire:
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
         """Take a bucket from DDP; the future is its buffer, with the estimates in the gradients' place."""
-        buffer = bucket.buffer()
-        if buffer.is_sparse:
-            return allreduce_hook(self._process_group, bucket)
-        parameters, gradients = bucket.parameters(), bucket.gradients()
+        if self._closed:
+            way_out = "Wrap the model in a new DistributedDataParallel, with a wire of its own if it is to have one."
+            raise RuntimeError(fault("thinwire", "the model's wire is open as long as it trains", "close()", way_out))
+        buffer, parameters, gradients = bucket.buffer(), bucket.parameters(), bucket.gradients()
         waiting = _Bucket(buffer, len(parameters))
+        scale = self._units()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             name = self._names[id(parameter)]
             self._arrived(name, gradient)
-            self._frames[self._place[name]].claim(name, gradient, waiting, self._scale)
-        return waiting.future
+            if not buffer.is_sparse:
+                self._frames[self._place[name]].claim(name, gradient, waiting, scale)
+        if bucket.is_last():
+            self._expecting = self._begun = False
+        return allreduce_hook(self._process_group, bucket) if buffer.is_sparse else waiting.future
 
-    def _begin(self, model: DistributedDataParallel, inputs: object) -> None:
-        """Gradients may be taken as soon as they are there if this forward pass' backward pass is to reduce them.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _forwarded(self, model: DistributedDataParallel, inputs: object, output: object) -> None:
+        """After a forward pass: DDP awaits its gradients, and until the last of its buckets they may be taken at once.
 
-        Under a static graph one may be added to several times before DDP calls it complete.
+        Not under a static graph, where one may be added to several times before DDP calls it complete.
         """
-        self._expecting = torch.is_grad_enabled() and model.require_backward_grad_sync and not model.static_graph
-        if self._scaler is not None and torch.is_grad_enabled():
-            self._scale = self._scaler.get_scale()
+        if torch.is_grad_enabled() and model.require_backward_grad_sync:
+            self._expecting = not model.static_graph
 
     def _computed(self, parameter: Tensor) -> None:
         if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:
             self._arrived(self._names[id(parameter)], parameter.grad)
 
     def _arrived(self, name: str, gradient: Tensor) -> None:
-        """Take a gradient for its frame, unless it was taken before; a frame that is full leaves."""
+        """Take a gradient for its frame, unless it was taken before; a frame that is full leaves.
+
+        A sparse gradient travels by itself, but the last frame waits until it was seen: if it is not finite, neither is
+        that frame, so that the step is one for nobody.
+        """
         number = self._place[name]
         frame = self._frames[number]
         if name in frame.missing:
-            self._reducer.put(name, gradient.detach(), scale=self._scale)
+            if not gradient.is_sparse:
+                self._reducer.put(name, gradient.detach(), scale=self._units())
+            elif not bool(gradient._values().isfinite().all()):
+                frame.hurt = True
             frame.missing.discard(name)
             if not frame.missing:
+                if frame.hurt:
+                    self._reducer.spoil(number)
                 self._engine.submit(number, frame.done, frame.failed)
+
+    def _units(self) -> Tensor | None:
+        """What the losses of this backward pass are scaled by, read once and without waiting for a GPU."""
+        if self._scaler is not None and not self._begun:
+            self._scale = self._scaler.scale(self._one)
+            self._begun = True
+        return self._scale
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _join_allowed(model: DistributedDataParallel, inputs: object) -> None:
+    """`model.join()` is fine as long as the mean is over all workers: those without data say zero."""
+    if model._join_config.enable and not model._divide_by_initial_world_size:
+        rule = "under a communication hook the mean is over all workers, whether they still have data or not"
+        way_out = "Use model.join() without it."
+        raise ValueError(fault("model.join", rule, "divide_by_initial_world_size=False", way_out))
 
 
 class _Frame:
     """A frame of one step: which gradients are missing, and who waits for what comes back."""
 
-    def __init__(self, frame: Frame) -> None:
+    def __init__(self, frame: Frame, waits_for: Iterable[str] = ()) -> None:
         self._slots = {slot.name: slot for slot in frame.slots}
+        self._waits_for = {*self._slots, *waits_for}
         self._lock = threading.Lock()
         self._fresh()
 
     def _fresh(self) -> None:
-        self.missing = set(self._slots)
-        self._claims: dict[str, tuple[Tensor, _Bucket, float]] = {}
+        self.missing = set(self._waits_for)
+        self.hurt = False
+        self._claims: dict[str, tuple[Tensor, _Bucket, Tensor | None]] = {}
         self._estimate: Tensor | None = None
         self._error: Exception | None = None
         self._delivered = 0
 
-    def claim(self, name: str, gradient: Tensor, bucket: _Bucket, scale: float) -> None:
+    def claim(self, name: str, gradient: Tensor, bucket: _Bucket, scale: Tensor | None) -> None:
         """Whatever comes back of this parameter goes, times `scale`, into `gradient`, and `bucket` is told."""
         with self._lock:
             self._claims[name] = gradient, bucket, scale
@@ -287,7 +330,7 @@ class _Frame:
         if self._estimate is not None:
             for name, (gradient, _, scale) in self._claims.items():
                 estimate = self._estimate[self._slots[name].part].view_as(gradient)
-                gradient.copy_(estimate if scale == 1 else estimate * scale)
+                gradient.copy_(estimate if scale is None else estimate * scale)
         self._delivered += len(buckets)
         self._claims = {}
         if self._delivered == len(self._slots) and error is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.amp.grad_scaler import GradScaler
 from torch.nn import Parameter
 
 from thinwire._check import fault
@@ -127,6 +128,7 @@ def reduce_gradients_(
     group: Group | None = None,
     *,
     momentum: float | None = None,
+    scaler: GradScaler | None = None,
 ) -> None:
     """Replace each parameter's `.grad` by the estimate of its mean over all workers: training without DDP.
 
@@ -134,7 +136,11 @@ def reduce_gradients_(
         parameters: `model.named_parameters()`; a missing gradient counts as zeros.
         link: what they travel by, as for `attach`.
         memory, group: as for `all_reduce`; the group holds one worker in each process.
-        momentum: as for `attach`.
+        momentum, scaler: as for `attach`. With a scaler call this before `scaler.unscale_` and `scaler.step`, so that
+            all workers find the same.
+
+    Raises:
+        ValueError: a gradient is sparse.
 
     >>> import torch, thinwire as tw
     >>> model = torch.nn.Linear(64, 64)
@@ -149,17 +155,25 @@ def reduce_gradients_(
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         memory.reducer = Reducer(listed, settings, memory.met(group))
     reducer, by_name = memory.reducer, dict(listed)
+    scale = None
+    if scaler is not None and scaler.is_enabled():
+        scale = scaler.scale(torch.ones((), device=reducer.group.device))
     rounds = []
     for number, frame in enumerate(reducer.frames):
         for slot in frame.slots:
-            reducer.put(slot.name, _gradient(by_name[slot.name]).detach())
+            reducer.put(slot.name, _gradient(slot.name, by_name[slot.name]).detach(), scale=scale)
         rounds.append(reducer.reduce(number))
     for frame, estimate in zip(reducer.frames, finish_all(rounds), strict=True):
         for slot in frame.slots:
             parameter = by_name[slot.name]
             part = estimate[slot.part].view_as(parameter)
-            parameter.grad = part.to(parameter.dtype)
+            parameter.grad = (part if scale is None else part * scale).to(parameter.dtype)
 
 
-def _gradient(parameter: Parameter) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+def _gradient(name: str, parameter: Parameter) -> Tensor:
+    if parameter.grad is None:
+        return torch.zeros_like(parameter)
+    if parameter.grad.is_sparse:
+        way_out = "Leave the parameter out, and reduce its gradient by torch.distributed.all_reduce."
+        raise ValueError(fault("reduce_gradients_", "gradients are dense", f"a sparse one of {name}", way_out))
+    return parameter.grad

@@ -128,7 +128,7 @@ class Reducer:
             for i, frame in enumerate(self.frames)
         ]
 
-    def put(self, name: str, gradient: Tensor, row: int = 0, *, scale: float = 1.0) -> None:
+    def put(self, name: str, gradient: Tensor, row: int = 0, *, scale: Tensor | None = None) -> None:
         """Take a gradient of one parameter, of the worker in this `row` of the process, for its frame's next round.
 
         What travels, and all memory of it, is the gradient without the loss's `scale`.
@@ -136,8 +136,12 @@ class Reducer:
         number, slot = self._slots[name]
         taken = self._vectors[number][row, slot.part]
         taken.copy_(gradient.reshape(-1))
-        if scale != 1:
-            taken.mul_(1 / scale)
+        if scale is not None:
+            taken.div_(scale)
+
+    def spoil(self, number: int) -> None:
+        """Have the next round of a frame come out as not finite, and so leave no trace."""
+        self._vectors[number][:, : self.frames[number].d] = float("nan")
 
     def reduce(self, number: int) -> Round[Tensor]:
         """The round of one frame, whose gradients were `put`: gives (d,). Each step reduces every frame once, in order.
