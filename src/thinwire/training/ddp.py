@@ -232,7 +232,6 @@ class Wire:
             self._expecting = self._begun = False
         return allreduce_hook(self._process_group, bucket) if buffer.is_sparse else waiting.future
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _forwarded(self, model: DistributedDataParallel, inputs: object, output: object) -> None:
         """After a forward pass: DDP awaits its gradients, and until the last of its buckets they may be taken at once.
 
@@ -272,7 +271,6 @@ class Wire:
         return self._scale
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _join_allowed(model: DistributedDataParallel, inputs: object) -> None:
     """`model.join()` is fine as long as the mean is over all workers: those without data say zero."""
     if model._join_config.enable and not model._divide_by_initial_world_size:
