@@ -351,9 +351,17 @@ class Exchange:
 
 
 def _handed(old: LinkState, fresh: LinkState) -> LinkState:
-    """What a fresh state takes over from an old one, of the same shapes."""
-    parts = {name: old.tensors().get(name, zeros) for name, zeros in fresh.tensors().items()}
-    return LinkState(**parts, started=old.started and parts.keys() <= old.tensors().keys())
+    """What a fresh state takes over from an old one, of the same shapes.
+
+    h̄ is the mean of the h_i, and goes only where they go; a v_prev that nobody kept is the h_i that stand for it.
+    """
+    known = old.tensors()
+    started = old.started and fresh.tensors().keys() <= known.keys()
+    if old.shift is not None:
+        known.setdefault("previous", old.shift)
+    elif fresh.shift is not None:
+        known.pop("mean", None)
+    return LinkState(**{name: known.get(name, zeros) for name, zeros in fresh.tensors().items()}, started=started)
 
 
 def _replaced(old: LinkState, new: LinkState) -> LinkState:

@@ -89,6 +89,7 @@ class Reducer:
         self.shapes = {name: tuple(p.shape) for name, p in listed if p.requires_grad}
         frames = cut_frames(listed, settings.policy)
         self.notes: list[str] = []
+        self._say_what_is_idle()
         self.frames = [self._sendable(frame) for frame in frames]
         group.agree({"thinwire": __version__, "workers": group.size, **settings.facts(), **self.shapes})
         self.carriers = self.fresh_carriers()
@@ -100,6 +101,10 @@ class Reducer:
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
         self._step = _Step(0)
+
+    def _say_what_is_idle(self) -> None:
+        for what in self.settings.policy.idle(self.shapes):
+            self.note(what)
 
     def _sendable(self, frame: Frame) -> Frame:
         sender = frame.sender
@@ -152,7 +157,6 @@ class Reducer:
         step, vector = self._step, self._vectors[number]
         if self.settings.momentum is not None:
             self._average(vector, self.averages.get(number), self.settings.momentum)
-        self.carriers[number] = at_step(self.carriers[number], self.frames[number].sender, step.number)
         dense = self.steps < self.settings.warmup_steps
         out = self._answers[number]
         try:
@@ -188,6 +192,8 @@ class Reducer:
                 old, self.averages = self.averages, dict(enumerate(self._vectors))
                 self._vectors = [old.get(i, torch.zeros_like(v)) for i, v in self.averages.items()]
             self.steps += 1
+            pairs = zip(self.carriers, self.frames, strict=True)
+            self.carriers = [at_step(carrier, frame.sender, self.steps) for carrier, frame in pairs]
         self.last = tally
         self.total.add(tally)
         self._step = _Step(self.steps)
