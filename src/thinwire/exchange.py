@@ -199,6 +199,7 @@ class Exchange:
         active: Tensor | None = None,
         listen: bool = False,
         out: Tensor | None = None,
+        rescale: float | Tensor = 1.0,
     ) -> Round[Outcome]:
         """One step's message of each worker, v of shape (rows, d), and the estimate of their mean.
 
@@ -206,7 +207,8 @@ class Exchange:
         sends v whole whatever the link says, and lets the link learn from it. `active`, (rows,) bool, says which
         workers speak in a step that is not dense: the message of the others is zero, and their h_i stays as it is.
         `listen` asks for the outcome's `own`. A v of shape (rows, `width`), zeros at its end, saves a copy; so does
-        `out`, memory of that shape in which the estimate may lie.
+        `out`, memory of that shape in which the estimate may lie. `rescale`, a number or (d,), is what errors that are
+        remembered are multiplied by first: they are in other units than v.
 
         Raises:
             ValueError: a cumulative link whose workers are not all active.
@@ -216,18 +218,18 @@ class Exchange:
             raise ValueError(fault(repr(self.link), rule, None, "Use ef21."))
         clock = Clock()
         key = Key(self.seed, step, self.tensor, self.group.ranks)
-        up, down = self.state
+        up, down = self._rescaled(rescale)
         v = self._filled(v.to(self.dtype))
         sent: dict[str, int] = {}
         error: Tensor | None = None
         own: Tensor | None = v
         if dense or self.dense(step):
-            heard = yield from clock.timing(self._whole(v, key, sent))
+            heard = yield from clock.timing(self._whole(v, up, key, sent))
             estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
             news = self.recursion.send(v, up, dense=True)
             after = self.recursion.after(v, up, self._own_share(estimate), sent=news, own=heard.own, dense=True), down
         else:
-            said = self._speak_up(v, key, active)
+            said = self._speak_up(v, up, key, active)
             heard = yield from clock.timing(self._way_up(said.payload, step, sent, out, listen))
             estimate, finite, own = heard.estimate, heard.finite and _bounded(heard.estimate), heard.own
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
@@ -272,8 +274,21 @@ class Exchange:
     def _filled(self, v: Tensor) -> Tensor:
         return torch.nn.functional.pad(v, (0, self.width - v.shape[1])) if v.shape[1] < self.width else v
 
-    def _speak_up(self, v: Tensor, key: Key, active: Tensor | None) -> Said:
-        state, compressor, spare = self.state[0], self.link.compressor, self._spare[0].shift
+    def _rescaled(self, factor: float | Tensor) -> tuple[LinkState, LinkState]:
+        """The states, with errors in the units of this step."""
+        up, down = self.state
+        if isinstance(factor, Tensor):
+            factor = self._filled(factor[None])
+        elif factor == 1:
+            return up, down
+        if up.error is not None:
+            up = replace(up, error=up.error * factor)
+        if down.error is not None:
+            down = replace(down, error=down.error * (self._own_share(factor) if isinstance(factor, Tensor) else factor))
+        return up, down
+
+    def _speak_up(self, v: Tensor, state: LinkState, key: Key, active: Tensor | None) -> Said:
+        compressor, spare = self.link.compressor, self._spare[0].shift
         if self.route != "sharded":
             return speak(compressor, self.recursion, v, state, key, spare, active=active)
         n = self.group.size
@@ -293,8 +308,8 @@ class Exchange:
         onto = self.recursion.onto(self.state[0], self._spare[0].mean, None if self.route == "sharded" else out)
         return route(self.group, compressor, payload, onto, self.dtype, listen=listen)
 
-    def _whole(self, v: Tensor, key: Key, sent: dict[str, int]) -> Steps[Heard]:
-        payload = self._exact.encode(self.recursion.send(v, self.state[0], dense=True)[:, : self.d], key)
+    def _whole(self, v: Tensor, state: LinkState, key: Key, sent: dict[str, int]) -> Steps[Heard]:
+        payload = self._exact.encode(self.recursion.send(v, state, dense=True)[:, : self.d], key)
         self._count_elements(self._exact, payload, sent)
         listen = self.recursion.cumulative
         heard = yield from routes.allreduce(self.group, self._exact, payload, Onto(), self.dtype, listen=listen)

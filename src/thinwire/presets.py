@@ -217,8 +217,8 @@ def _triggered(method: str, compressor: Compressor, zeta: float) -> Link:
 def ef14(compressor: Compressor) -> Link:
     """Error feedback: what was not sent is remembered and added to the next vector. For contractive compressors.
 
-    m_i = C(e_i + v_i), e_i ← e_i + v_i − m_i, v̂ = mean(m_i). The memory is in units of v: a change of the learning
-    rate changes what it stands for.
+    m_i = C(e_i + v_i), e_i ← e_i + v_i − m_i, v̂ = mean(m_i). The memory is in units of v: where the learning rate
+    changes, `attach(…, optimizer=optimizer)` keeps what it stands for.
     Source: Seide et al. (2014); Stich et al. (NeurIPS 2018); Karimireddy et al. (ICML 2019).
 
     >>> import thinwire as tw

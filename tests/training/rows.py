@@ -43,8 +43,11 @@ def mean_gradient(name: str, step: int, workers: int = WORKERS) -> Tensor:
     return torch.stack([gradient(name, row, step) for row in range(workers)]).mean(0)
 
 
-def run(reducer: Reducer, step: int, poison: int | None = None) -> dict[str, Tensor]:
+def run(
+    reducer: Reducer, step: int, poison: int | None = None, rates: dict[str, float] | None = None
+) -> dict[str, Tensor]:
     """The estimates of one step, by name; the worker `poison` has an Inf somewhere."""
+    reducer.rates.now = rates or {}
     for row in range(len(reducer.group.ranks)):
         for name in SHAPES:
             taken = gradient(name, row, step)

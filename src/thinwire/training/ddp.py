@@ -13,6 +13,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
 from thinwire._check import fault
 from thinwire.comm.process import ProcessGroup
@@ -26,6 +27,7 @@ from thinwire.training.frames import Frame
 from thinwire.training.parameters import Reduced, reduced
 from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Sender
+from thinwire.training.rates import rates_of
 from thinwire.training.reducer import Reducer, Settings
 from thinwire.training.stats import Stats
 from thinwire.version import __version__
@@ -39,6 +41,7 @@ def attach(
     *,
     momentum: float | None = None,
     scaler: GradScaler | None = None,
+    optimizer: Optimizer | Iterable[Optimizer] = (),
     down: Link | str | None = None,
     route: str | None = None,
     warmup_steps: int = 0,
@@ -64,6 +67,8 @@ def attach(
             whose differences are small. Switch the optimiser's own off: Adam's β₁ = 0, SGD's momentum = 0.
         scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
             units, so that a change of the scale is no news to the link.
+        optimizer: whose learning rates say what an error that `ef14` remembers is worth when they change: what is owed
+            stays what it was. They are read in each forward pass. Other links need none.
         down: what travels back in the sharded route; the link itself by default, where it can.
         route: "allreduce", "gather" or "sharded"; the one that sends least by default.
         warmup_steps: steps at the start in which gradients are sent whole.
@@ -126,7 +131,7 @@ def attach(
     wide = [name for name, p in parameters.dense.items() if p.dtype == torch.float64]
     if wide:
         reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
-    wire = Wire(model, reducer, parameters, scaler)
+    wire = Wire(model, reducer, parameters, scaler, optimizer)
     model.register_comm_hook(wire, _hook)
     return wire
 
@@ -173,13 +178,19 @@ class Wire:
     """
 
     def __init__(
-        self, model: DistributedDataParallel, reducer: Reducer, parameters: Reduced, scaler: GradScaler | None = None
+        self,
+        model: DistributedDataParallel,
+        reducer: Reducer,
+        parameters: Reduced,
+        scaler: GradScaler | None = None,
+        optimizer: Optimizer | Iterable[Optimizer] = (),
     ) -> None:
         # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
         self._process_group, self._reducer = model.process_group, reducer
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale: Tensor | None = None
         self._one = torch.ones((), device=reducer.group.device)
+        self._optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self._names = {id(p): name for name, p in (parameters.dense | parameters.sparse).items()}
         last = len(reducer.frames) - 1
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
@@ -239,6 +250,7 @@ class Wire:
         """
         if torch.is_grad_enabled() and model.require_backward_grad_sync:
             self._expecting = not model.static_graph
+            self._reducer.rates.now = rates_of(self._optimizers, self._names)
 
     def _computed(self, parameter: Tensor) -> None:
         if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.amp.grad_scaler import GradScaler
 from torch.nn import Parameter
+from torch.optim import Optimizer
 
 from thinwire._check import fault
 from thinwire.comm import Group, ProcessGroup
@@ -18,6 +19,7 @@ from thinwire.link import Link
 from thinwire.rounds import finish, finish_all
 from thinwire.spec import parse_link, parse_sender
 from thinwire.training.policy import Policy, Sender
+from thinwire.training.rates import rates_of
 from thinwire.training.reducer import Reducer, Settings
 
 
@@ -129,6 +131,7 @@ def reduce_gradients_(
     *,
     momentum: float | None = None,
     scaler: GradScaler | None = None,
+    optimizer: Optimizer | Iterable[Optimizer] = (),
 ) -> None:
     """Replace each parameter's `.grad` by the estimate of its mean over all workers: training without DDP.
 
@@ -136,8 +139,8 @@ def reduce_gradients_(
         parameters: `model.named_parameters()`; a missing gradient counts as zeros.
         link: what they travel by, as for `attach`.
         memory, group: as for `all_reduce`; the group holds one worker in each process.
-        momentum, scaler: as for `attach`. With a scaler call this before `scaler.unscale_` and `scaler.step`, so that
-            all workers find the same.
+        momentum, scaler, optimizer: as for `attach`. With a scaler call this before `scaler.unscale_` and
+            `scaler.step`, so that all workers find the same.
 
     Raises:
         ValueError: a gradient is sparse.
@@ -155,6 +158,7 @@ def reduce_gradients_(
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         memory.reducer = Reducer(listed, settings, memory.met(group))
     reducer, by_name = memory.reducer, dict(listed)
+    reducer.rates.now = rates_of(optimizer, {id(p): name for name, p in listed})
     scale = None
     if scaler is not None and scaler.is_enabled():
         scale = scaler.scale(torch.ones((), device=reducer.group.device))

@@ -85,18 +85,21 @@ class LowRankExchange:
     def _zeros(self) -> Tensor:
         return torch.zeros(len(self.group.ranks), self.plan.width, device=self.group.device)
 
-    def round(self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None) -> Round[Outcome]:
+    def round(
+        self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None, rescale: float | Tensor = 1.0
+    ) -> Round[Outcome]:
         """One step of each worker, v of shape (rows, d): the estimate of the mean, and the state that it leads to.
 
         Yields wherever it waits for the wire. `dense` sends v + E whole: the memory is paid, the directions stay.
-        `out`, (1, d), is memory for the estimate.
+        `out`, (1, d), is memory for the estimate. `rescale`, a number or (d,), is what E is multiplied by beforehand.
         """
         clock, plan, m = Clock(), self.plan, self._room
         sent = {"up": 0, "down": 0}
         error: Tensor | None = None
-        plan.gather(v, self.state.error, m)
+        owed = self._rescaled(rescale)
+        plan.gather(v, owed, m)
         if dense:
-            whole = v if self.state.error is None else v + plan.scatter(self.state.error)
+            whole = v if owed is None else v + plan.scatter(owed)
             heard = yield from clock.timing(self._mean(whole, sent))
             m.zero_()
             finite = heard.finite and _bounded(heard.estimate)
@@ -118,6 +121,16 @@ class LowRankExchange:
             error = torch.stack((m.square().sum(), v.square().sum()))
         basis = plan.renewed(left, right, self.state.basis)
         return self._outcome(estimate, finite, error, sent, clock, basis)
+
+    def _rescaled(self, factor: float | Tensor) -> Tensor | None:
+        error = self.state.error
+        if error is None or (not isinstance(factor, Tensor) and factor == 1):
+            return error
+        if isinstance(factor, Tensor):
+            laid = torch.zeros(1, self.plan.width, device=error.device)
+            self.plan.gather(factor[None].to(laid), None, laid)
+            factor = laid
+        return error * factor
 
     def _outcome(
         self, estimate: Tensor, finite: bool, error: Tensor | None, sent: dict[str, int], clock: Clock, basis: Tensor

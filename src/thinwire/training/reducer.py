@@ -22,6 +22,7 @@ from thinwire.training import state
 from thinwire.training.carriers import Carrier, at_step, carrier, payload_bytes
 from thinwire.training.frames import Frame, cut_frames
 from thinwire.training.policy import Policy, Sender
+from thinwire.training.rates import Rates
 from thinwire.training.stats import Stats, Tally
 from thinwire.version import __version__
 
@@ -94,6 +95,7 @@ class Reducer:
         group.agree({"thinwire": __version__, "workers": group.size, **settings.facts(), **self.shapes})
         self.carriers = self.fresh_carriers()
         self.averages: dict[int, Tensor] = {}
+        self.rates = Rates()
         rows = len(group.ranks)
         self._vectors = [torch.zeros(rows, c.width, device=group.device) for c in self.carriers]
         self._answers = [torch.zeros(1, c.width, device=group.device) for c in self.carriers]
@@ -158,9 +160,10 @@ class Reducer:
         if self.settings.momentum is not None:
             self._average(vector, self.averages.get(number), self.settings.momentum)
         dense = self.steps < self.settings.warmup_steps
-        out = self._answers[number]
+        out, rescale = self._answers[number], self.rates.factor(self.frames[number], vector.device)
+        carrier = self.carriers[number]
         try:
-            outcome = yield from self.carriers[number].round(vector, step.number, dense=dense, out=out)
+            outcome = yield from carrier.round(vector, step.number, dense=dense, out=out, rescale=rescale)
         except PeerError as error:
             error.step = step.number
             raise
@@ -192,6 +195,7 @@ class Reducer:
                 old, self.averages = self.averages, dict(enumerate(self._vectors))
                 self._vectors = [old.get(i, torch.zeros_like(v)) for i, v in self.averages.items()]
             self.steps += 1
+            self.rates.counted()
             pairs = zip(self.carriers, self.frames, strict=True)
             self.carriers = [at_step(carrier, frame.sender, self.steps) for carrier, frame in pairs]
         self.last = tally

@@ -36,6 +36,7 @@ def of(reducer: Reducer) -> dict[str, Any]:
         "world": reducer.group.size,
         "rank": reducer.group.ranks.start,
         "steps": reducer.steps,
+        "rates": dict(reducer.rates.then),
         "settings": _settings(reducer),
         "parameters": parts,
         "shards": whole,
@@ -56,6 +57,7 @@ def load(reducer: Reducer, given: Mapping[str, Any]) -> None:
     if refusal is not None:
         raise refusal
     reducer.stand_at(given["steps"], carriers, averages)
+    reducer.rates.then = given.get("rates", {})
 
 
 def _restored(reducer: Reducer, given: Mapping[str, Any]) -> tuple[list[Carrier], dict[int, Tensor]]:
