@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -63,8 +64,8 @@ class Outcome:
         estimate: (d,), what every rank now believes of mean(v_i): the same bits everywhere.
         finite: False if any worker's vector held a NaN or an Inf; the estimate is then NaN throughout.
         own: (rows, d), what this process' messages say, where it was asked for; otherwise None.
-        error: ‖v_i − what this process' messages say of v_i‖² and ‖v_i‖², summed over its rows: two numbers, in
-            every ERROR_EVERY-th step; otherwise None.
+        error: ‖v_i − what this process' messages say of v_i‖² and ‖v_i‖², summed over its rows: two numbers, or two
+            for each part (2, parts), in every ERROR_EVERY-th step; otherwise None.
         sent: bytes a worker handed to the wire, by stage.
         seconds: spent, by stage: encode and decode (with the link's arithmetic), and waiting for the wire.
         after: the state that the round led to, for `commit`.
@@ -100,7 +101,7 @@ class Exchange:
         route: "allreduce", "gather" or "sharded"; by default the one that costs least (`route_bytes`).
         seed, tensor: of the keys of all randomness.
         dtype: of the states, float32 or float64.
-        errors: whether outcomes tell, now and then, how well messages say what they are to say.
+        errors: whether outcomes tell, now and then, how well messages say what they are to say; lengths: of each part.
 
     Raises:
         ValueError: a link that its compressor does not suit at this d, or a route that it cannot take.
@@ -129,7 +130,7 @@ class Exchange:
         seed: int = 0,
         tensor: int = 0,
         dtype: torch.dtype = torch.float32,
-        errors: bool = True,
+        errors: bool | Sequence[int] = True,
     ) -> None:
         n = group.size
         self._errors = errors
@@ -235,7 +236,8 @@ class Exchange:
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
                 if grown is not None:
                     grown[:, self.d :] = 0
-            error = said.error(v, up.shift, heard.own) if self._looks(step) else None
+            parts = () if isinstance(self._errors, bool) else self._errors
+            error = said.error(v, up.shift, heard.own, parts) if self._looks(step) else None
             up = self.recursion.after(v, up, heard.after, sent=said.news, own=heard.own, shift=said.shift)
             if self.route == "sharded":
                 if not finite:  # the flags that only the owner has seen go on to everyone
@@ -263,7 +265,7 @@ class Exchange:
         return self.recursion.dense(self.state[0], coin)
 
     def _looks(self, step: int) -> bool:
-        return self._errors and step % ERROR_EVERY == 0
+        return bool(self._errors) and step % ERROR_EVERY == 0
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,14 +23,24 @@ class Said:
     news: Tensor | None = None
     shift: Tensor | None = None
 
-    def error(self, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
-        """‖news − what the payload says of it‖² and ‖v‖²; where h moved, it moved by λ times what the payload says."""
+    def error(self, v: Tensor, before: Tensor | None, own: Tensor | None, parts: Sequence[int] = ()) -> Tensor:
+        """‖news − what the payload says of it‖² and ‖v‖²; where h moved, it moved by λ times what the payload says.
+
+        Two numbers; of `parts`, lengths one after the other, two for each: (2, parts).
+        """
         news = self.news
         if self.shift is not None and before is not None:
             news, own = v - before, (self.shift - before) / self.lam
         assert news is not None
         assert own is not None
-        return torch.stack(((news - own).square().sum(), v.square().sum()))
+        return torch.stack([_squares(x, parts) for x in (news - own, v)])
+
+
+def _squares(x: Tensor, parts: Sequence[int]) -> Tensor:
+    squares = x.square()
+    if not parts:
+        return squares.sum()
+    return torch.stack([part.sum() for part in torch.split(squares[:, : sum(parts)], list(parts), dim=1)])
 
 
 def speak(

@@ -65,7 +65,8 @@ def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route
         for link in sender.in_order[1:]:  # so that what cannot be done is said now, and not when its step comes
             Exchange(link, frame.d, group, down=down, route=route)
         sender = sender.at(0)
-    return Exchange(sender, frame.d, group, down=down, route=route, seed=seed, tensor=number)
+    sizes = [slot.size for slot in frame.slots]
+    return Exchange(sender, frame.d, group, down=down, route=route, seed=seed, tensor=number, errors=sizes)
 
 
 def at_step(carrier: Carrier, sender: Sender | None, step: int) -> Carrier:

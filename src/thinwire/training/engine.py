@@ -77,6 +77,7 @@ class Engine:
         self._down: deque[_UnderWay] = deque()
         self._finished = 0
         self._last_arrival = 0.0
+        self._at_work: list[tuple[float, float]] = []
         self._error: Exception | None = None
         self._ending = False
         self._news = threading.Event()
@@ -147,6 +148,20 @@ class Engine:
 
     def _advance(self, under_way: _UnderWay, lane: deque[_UnderWay]) -> None:
         """Run it up to its next wait, which is for `lane`, or to its end."""
+        begun = time.perf_counter()
+        ended = self._run_on(under_way, lane)
+        now = time.perf_counter()
+        self._at_work.append((begun, now))
+        self._finished += ended
+        if self._finished == len(self._reducer.frames):
+            late = self._last_arrival
+            work = sum(max(0.0, end - max(begin, late)) for begin, end in self._at_work)
+            self._reducer.expose(now - late, work)
+            self._finished = 0
+            self._at_work = []
+
+    def _run_on(self, under_way: _UnderWay, lane: deque[_UnderWay]) -> bool:
+        """Whether the round has come to its end."""
         job = under_way.job
         try:
             with self._beside(job):
@@ -154,17 +169,13 @@ class Engine:
                     under_way.pending = next(under_way.steps)
                 except StopIteration as end:
                     job.done(end.value)
-                else:
-                    lane.append(under_way)
-                    under_way.pending.notify(self._news.set)
-                    return
+                    return True
+                lane.append(under_way)
+                under_way.pending.notify(self._news.set)
+                return False
         except Exception as error:
             job.failed(error)
             raise
-        self._finished += 1
-        if self._finished == len(self._reducer.frames):
-            self._finished = 0
-            self._reducer.expose(time.perf_counter() - self._last_arrival)
 
     @contextmanager
     def _beside(self, job: Job) -> Iterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,6 +68,10 @@ class Settings:
         return {"link": str(self.policy), "down": down, **rest}
 
 
+Listener = Callable[[int, Tally, Mapping[str, tuple[float, float]]], None]
+"""Hears of each step: which it was, from 1 on, its tally, and squared errors by parameter if they were looked at."""
+
+
 @dataclass
 class _Step:
     """What a step has led to so far; none of it counts until all frames are back."""
@@ -102,6 +106,7 @@ class Reducer:
         self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
+        self.listener: Listener | None = None
         self._step = _Step(0)
 
     def _say_what_is_idle(self) -> None:
@@ -200,12 +205,25 @@ class Reducer:
             self.carriers = [at_step(carrier, frame.sender, self.steps) for carrier, frame in pairs]
         self.last = tally
         self.total.add(tally)
+        if self.listener is not None:
+            self.listener(step.number + 1, tally, self._errors(step) if finite else {})
         self._step = _Step(self.steps)
 
-    def expose(self, seconds: float) -> None:
-        """Book the part of the last step that the backward pass did not hide."""
-        self.last.exposed += seconds
-        self.total.exposed += seconds
+    def _errors(self, step: _Step) -> dict[str, tuple[float, float]]:
+        """‖v − what this process' messages say of v‖² and ‖v‖² by parameter, in a step that looked."""
+        told: dict[str, tuple[float, float]] = {}
+        for number, outcome in step.outcomes.items():
+            frame = self.frames[number]
+            if frame.sender is not None and outcome.error is not None and outcome.error.numel() == 2 * len(frame.slots):
+                wrong, all_ = outcome.error.reshape(2, -1).tolist()
+                told.update(zip((slot.name for slot in frame.slots), zip(wrong, all_, strict=True), strict=True))
+        return told
+
+    def expose(self, seconds: float, work: float) -> None:
+        """Book the part of the last step that the backward pass did not hide, and how much of it was work."""
+        for tally in (self.last, self.total):
+            tally.exposed += seconds
+            tally.exposed_work += work
 
     def stats(self) -> Stats:
         """Figures of the last step and of all; copies, which later steps do not change."""

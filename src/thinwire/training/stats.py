@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from torch import Tensor
-
 from thinwire.exchange import Outcome
 
 STAGES = ("encode", "wire", "decode")
@@ -24,6 +22,8 @@ class Tally:
         dense_bytes: what a float32 all-reduce of the same gradients hands to the wire, 8 (n − 1)/n a parameter.
         encode, wire, decode: seconds of the communicating thread: at work before the wire, waiting, at work after it.
         exposed: seconds between the last gradient's arrival and the last estimate: what the backward pass did not hide.
+        exposed_work: of these, seconds in which the communicating thread encoded and decoded; in the others it waited
+            for the wire.
 
     >>> import thinwire as tw
     >>> tw.Tally(steps=1, bytes_up=500, bytes_down=500, dense_bytes=8000.0).ratio
@@ -40,6 +40,7 @@ class Tally:
     wire: float = 0.0
     decode: float = 0.0
     exposed: float = 0.0
+    exposed_work: float = 0.0
     _wrong: float = field(default=0.0, repr=False)
     _told: float = field(default=0.0, repr=False)
 
@@ -65,7 +66,7 @@ class Tally:
         for stage in STAGES:
             setattr(self, stage, getattr(self, stage) + outcome.seconds[stage])
         if compressed and outcome.error is not None and outcome.finite:
-            wrong, told = _pair(outcome.error)
+            wrong, told = (sum(numbers) for numbers in outcome.error.reshape(2, -1).tolist())
             self._wrong += wrong
             self._told += told
 
@@ -103,8 +104,3 @@ class Stats:
             "routes": list(self.routes),
             "notes": list(self.notes),
         }
-
-
-def _pair(numbers: Tensor) -> tuple[float, float]:
-    first, second = numbers.tolist()
-    return first, second
