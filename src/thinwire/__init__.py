@@ -77,6 +77,7 @@ from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, m
 from thinwire.spec import parse_compressor, parse_link, parse_sender, to_text
 from thinwire.training import (
     LinkMemory,
+    Log,
     PlainWire,
     Policy,
     Rule,
@@ -131,6 +132,7 @@ __all__ = [
     "LinkState",
     "LoCoDL",
     "LocalGroup",
+    "Log",
     "LogisticLoss",
     "LogisticRegression",
     "LowRank",

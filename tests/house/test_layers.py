@@ -17,8 +17,9 @@ SOURCE = ROOT / "src" / "thinwire"
 
 # A part of thinwire (a module or a package at its top), from the bottom up, and the parts that it may import: all of
 # them stand above it here. The first two are for everyone. Note what is absent: `comm` does not know links, and
-# `link`, `presets` and `spec` do not know `comm`; `exchange` is where they meet. `lab` and `report` know neither; `lab`
-# writes down where it ran, by `report.provenance`. `demo` uses what users use: the package, under its public name.
+# `link`, `presets` and `spec` do not know `comm`; `exchange` is where they meet. `lab` and `report` know neither;
+# `lab`, `convex` and the logs of `training` write down where they ran, by `report.provenance`. `demo` uses what users
+# use: the package, under its public name.
 EVERYONES = ("version", "_check")
 LAYERS = {
     "version": "",
@@ -36,8 +37,8 @@ LAYERS = {
     "rounds": "comm",
     "speech": "keys payload compressors link",
     "exchange": "keys payload compressors link presets comm rounds speech",
-    "training": "keys kernels compressors link presets lowrank spec comm rounds exchange",
     "report": "",
+    "training": "keys kernels compressors link presets lowrank spec comm rounds exchange report",
     "convex": "keys payload kernels compressors theory link presets spec comm rounds exchange report",
     "estimators": "comm link presets spec convex",
     "thinwire": "keys payload compressors link presets lowrank spec comm exchange training convex estimators",

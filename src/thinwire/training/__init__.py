@@ -2,12 +2,14 @@
 
 from thinwire.training.ddp import Wire, attach
 from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
+from thinwire.training.log import Log
 from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Rule, Stages
 from thinwire.training.stats import Stats, Tally
 
 __all__ = [
     "LinkMemory",
+    "Log",
     "PlainWire",
     "Policy",
     "Rule",

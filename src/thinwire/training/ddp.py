@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from thinwire.spec import parse_link, parse_sender
 from thinwire.training.choice import choose
 from thinwire.training.engine import Engine
 from thinwire.training.frames import Frame
+from thinwire.training.log import NO_LOG, Board, Log, begin, facts_of
 from thinwire.training.parameters import Reduced, reduced
 from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Sender
@@ -199,6 +201,7 @@ class Wire:
         self._frames.append(_Frame(reducer.frames[last], waits_for=parameters.sparse.keys()))
         self._expecting = self._begun = self._closed = False
         self._engine = Engine(reducer)
+        self._log = NO_LOG
         self._hooks = [model.register_forward_pre_hook(_join_allowed), model.register_forward_hook(self._forwarded)]
         for p in parameters.dense.values():
             self._hooks.append(p.register_post_accumulate_grad_hook(self._computed))  # type: ignore[no-untyped-call]
@@ -215,8 +218,26 @@ class Wire:
         """Go on as if never interrupted, bit for bit. Raises ValueError for another worker's or model's state."""
         self._reducer.load_state_dict(state)
 
+    def log(self, path: str | Path, *, every: int = 1, tensorboard: str | Path | Board | None = None) -> Log:
+        """Keep a log of the training from here on; `thinwire report` makes a page of it. See `Log`.
+
+        Args:
+            path: the file; it is kept by rank 0, or by each rank where "{rank}" is in it. A log that exists is gone on
+                with.
+            every: steps that a line stands for.
+            tensorboard: the same figures for TensorBoard: a folder, or a SummaryWriter.
+
+        Raises:
+            ValueError: the file cannot be written, or holds something else; TensorBoard is not installed.
+        """
+        self._log.close()
+        reducer = self._reducer
+        self._log = begin(path, reducer.group.ranks.start, facts_of(reducer), every, tensorboard, reducer.notes)
+        reducer.listener = self._log.heard
+        return self._log
+
     def close(self) -> None:
-        """End the communicating thread. The model cannot run another backward pass; it can be wrapped anew.
+        """End the communicating thread, and the log. The model cannot run another backward pass; it can be wrapped anew.
 
         All workers call this.
         """
@@ -224,6 +245,7 @@ class Wire:
         for hook in self._hooks:
             hook.remove()
         self._engine.close()
+        self._log.close()
         self._reducer.group.close()
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:

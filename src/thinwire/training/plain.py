@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from thinwire._check import fault
+from thinwire.training.log import NO_LOG, Board, Log, begin
 from thinwire.training.stats import Stats, Tally
 
 
@@ -34,6 +36,7 @@ class PlainWire:
         self._dtype, self._reason = dtype, reason
         self._group = model.process_group
         self._last, self._total = Tally(), Tally()
+        self._log = NO_LOG
         model.register_comm_hook(self, _hook)
 
     def stats(self) -> Stats:
@@ -57,8 +60,17 @@ class PlainWire:
                 fault("load_state_dict", "auto chose a plain all-reduce here", f"a state of {link}", way_out)
             )
 
+    def log(self, path: str | Path, *, every: int = 1, tensorboard: str | Path | Board | None = None) -> Log:
+        """Keep a log of the training from here on, as `Wire.log` does; of bytes and of whole steps' seconds."""
+        self._log.close()
+        kind = str(self._dtype).removeprefix("torch.")
+        facts = {"link": f"all-reduce of {kind}", "workers": self._group.size(), "parameters": self._values}
+        self._log = begin(path, self._group.rank(), facts, every, tensorboard, [self._reason])
+        return self._log
+
     def close(self) -> None:
-        """There is nothing to end."""
+        """End the log."""
+        self._log.close()
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
         """Start PyTorch's own all-reduce of a bucket, and count its bytes."""
@@ -71,6 +83,8 @@ class PlainWire:
             self._last = Tally()
         self._last.add(tally)
         self._total.add(tally)
+        if bucket.is_last():
+            self._log.heard(self._total.steps, self._last, {})
         reduce = default_hooks.allreduce_hook if self._dtype == torch.float32 else default_hooks.bf16_compress_hook
         return reduce(self._group, bucket)
 
