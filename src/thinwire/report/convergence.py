@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thinwire._check import fault
-from thinwire.report.drawing import ACCENT, DASHES, INK, dress, plain_logarithms, style, svg_of
+from thinwire.report.drawing import dress, plain_logarithms, style, svg_of, turn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLOURS = (ACCENT, "#c2571a", "#4b55b8", "#a3316f", "#7a7d12", INK)
-"""Curves take these in turn; the next turn is dashed."""
+BYTES = "bytes sent by a worker (logarithmic)"
+AXES = ("rounds", BYTES, "seconds")
 ROUNDING = 2.0**-52
 DIVERGED = 1e3
 """A curve is left off where it is so many times above the highest beginning."""
@@ -36,13 +36,15 @@ class Curve:
     gap: Sequence[float | None]
 
 
-def convergence(curves: Mapping[str, Curve], optimum: float | None = None) -> str:
-    """Three panels: suboptimality, logarithmic, against rounds, bytes a worker (logarithmic) and seconds.
+def convergence(
+    curves: Mapping[str, Curve], optimum: float | None = None, against: Sequence[str] = AXES, legend: bool = True
+) -> str:
+    """A panel for each of `against`: suboptimality, logarithmic, against rounds, bytes a worker (logarithmic), seconds.
 
     It is P(x) − `optimum`. Where none is given: of one curve, its gap, if that is known throughout; otherwise P(x) less
     the least value of all curves, and the axis says so.
 
-    A curve without a name has no legend.
+    A curve without a name has no legend; nor has any without `legend`, which then stands elsewhere.
 
     Raises:
         ValueError: there is no curve.
@@ -54,22 +56,25 @@ def convergence(curves: Mapping[str, Curve], optimum: float | None = None) -> st
     heights, label = _heights(curves, optimum)
     start = max(height[0] for height in heights.values())
     with style():
-        figure = Figure(figsize=(11.5, 4.0), layout="constrained")
-        panels = figure.subplots(1, 3, sharey=True)
-        for axes, x in zip(panels, ("rounds", "bytes sent by a worker (logarithmic)", "seconds"), strict=True):
-            dress(axes, x, label if axes is panels[0] else "")
+        size = (11.5, 4.0) if len(against) > 1 else (4.8, 3.7)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = dict(zip(against, figure.subplots(1, len(against), sharey=True, squeeze=False)[0], strict=True))
+        first = panels[against[0]]
+        for x, axes in panels.items():
+            dress(axes, x, label if axes is first else "")
         for number, (name, curve) in enumerate(curves.items()):
             _draw(panels, name, curve, heights[name], number, DIVERGED * start)
-        if panels[0].lines:  # a logarithmic axis needs something to begin with
-            panels[0].set_yscale("log")
-        if panels[1].lines:
-            panels[1].set_xscale("log")
-            plain_logarithms(panels[1].xaxis, (1.0,))
-            panels[1].xaxis.set_major_formatter(_bytes)
-        for axes in panels:
+        for x, axes in panels.items():
+            if axes.lines and axes is first:  # a logarithmic axis needs something to begin with
+                axes.set_yscale("log")
+            if axes.lines and x == BYTES:
+                axes.set_xscale("log")
+                plain_logarithms(axes.xaxis, (1.0,))
+                axes.xaxis.set_major_formatter(_bytes)
+        for axes in panels.values():
             axes.minorticks_off()
-        if any(curves):
-            handles, labels = panels[0].get_legend_handles_labels()
+        if legend and any(curves):
+            handles, labels = first.get_legend_handles_labels()
             figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=9.5)
     return svg_of(figure)
 
@@ -92,14 +97,16 @@ def _heights(curves: Mapping[str, Curve], optimum: float | None) -> tuple[dict[s
     return {name: [value - least for value in curve.value] for name, curve in curves.items()}, label
 
 
-def _draw(panels: Sequence[Axes], name: str, curve: Curve, heights: Sequence[float], number: int, top: float) -> None:
+def _draw(
+    panels: Mapping[str, Axes], name: str, curve: Curve, heights: Sequence[float], number: int, top: float
+) -> None:
     """One curve in all panels; left off is what is not above rounding, or far above the beginning."""
     floor = ROUNDING * min(abs(value) for value in curve.value)
-    turn, colour = divmod(number, len(COLOURS))
-    for axes, x in zip(panels, (curve.rounds, curve.sent, curve.seconds), strict=True):
-        shown = [(a, y) for a, y in zip(x, heights, strict=True) if floor < y < top]
-        if axes is panels[1]:
+    colour, dashes = turn(number)
+    for x, axes in panels.items():
+        along = dict(zip(AXES, (curve.rounds, curve.sent, curve.seconds), strict=True))[x]
+        shown = [(a, y) for a, y in zip(along, heights, strict=True) if floor < y < top]
+        if x == BYTES:
             shown = [(a, y) for a, y in shown if a > 0]
         if shown:
-            dashes = DASHES[min(turn, len(DASHES) - 1)]
-            axes.plot(*zip(*shown, strict=True), color=COLOURS[colour], linestyle=dashes, linewidth=1.8, label=name)
+            axes.plot(*zip(*shown, strict=True), color=colour, linestyle=dashes, linewidth=1.8, label=name)

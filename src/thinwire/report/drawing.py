@@ -21,6 +21,24 @@ ACCENT = "#0b7a75"
 ACCENT_LIGHT = "#3fae9f"
 OTHERS = ("#2f3947", "#6d7887", "#8a94a3", "#a9b2be")
 OURS = (ACCENT, ACCENT_LIGHT)
+COLOURS = (ACCENT, "#c2571a", "#4b55b8", "#a3316f", "#7a7d12", INK)
+"""Curves that are peers take these in turn; the next turn is dashed."""
+DARK = {
+    INK: "#e4e8ee",
+    FAINT: "#8e99a8",
+    GRID: "#2a323d",
+    ACCENT: "#3fbfb2",
+    ACCENT_LIGHT: "#2b8f86",
+    "#2f3947": "#c9d1db",
+    "#6d7887": "#9fabba",
+    "#a9b2be": "#5f6a78",
+    "#c2571a": "#f0894e",
+    "#4b55b8": "#8f98f0",
+    "#a3316f": "#e274b0",
+    "#7a7d12": "#c0c344",
+    "#ffffff": "#12161c",
+}
+"""What each colour is on a dark page; a label's rim is the page's ground."""
 DASHES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 
@@ -96,6 +114,12 @@ class Sheet:
             self._figure.draw_without_rendering()
             spread_labels(self.axes, self._labels, self._canvas.get_renderer())  # type: ignore[no-untyped-call]
         return svg_of(self._figure)
+
+
+def turn(number: int) -> tuple[str, Any]:
+    """Colour and dashes of the curve that is number `number` among its peers."""
+    lap, colour = divmod(number, len(COLOURS))
+    return COLOURS[colour], DASHES[min(lap, len(DASHES) - 1)]
 
 
 def plain_logarithms(axis: Axis, subdivisions: Sequence[float] = (1.0, 2.0, 5.0)) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from importlib.resources import files
-from string import Template
 from typing import Any
 
+from thinwire.report.document import Figure, document, facts, figures, listed, row
 from thinwire.report.metrics import Results, Spread, Summary
 from thinwire.report.plots import bytes_view, draw, seconds_view
 from thinwire.report.verdict import verdict
@@ -32,18 +31,21 @@ class Page:
 
 def render(results: Results, page: Page) -> str:
     """The page as text; it needs no other file and no network."""
-    template = Template(files("thinwire.report").joinpath("template.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        title=escape(page.title),
-        subtitle=escape(page.subtitle),
-        verdict=escape(verdict(results)),
-        modelled=_modelled(results),
-        table=_table(results, page),
-        plots=_plots(results, page),
-        notes="".join(_entry(_label(results, name), page.notes.get(name, "")) for name in page.names),
-        facts="".join(_entry(name, value, code=name == "Command") for name, value in page.facts),
-        caveats="".join(f"<li>{escape(text)}</li>" for text in page.caveats),
-        failures=_failures(results),
+    compared = [(_label(results, name), page.notes.get(name, "")) for name in page.names]
+    body = (
+        f'<p class="lead">{escape(verdict(results))}</p>{comparison(results, page.names)}'
+        f"<section><h2>What was compared</h2>{facts(compared)}</section>"
+        f"<section><h2>How this was measured</h2>{facts(page.facts)}</section>"
+        f"<section><h2>What to keep in mind</h2>{listed(page.caveats)}</section>"
+    )
+    return document(page.title, page.subtitle, body)
+
+
+def comparison(results: Results, names: Sequence[str]) -> str:
+    """The table, the curves and the failures of a comparison, as a part of a page."""
+    return (
+        f"{_modelled(results)}<section>{_table(results, names)}</section>"
+        f"<section><h2>Curves</h2>{_plots(results, names)}</section>{_failures(results)}"
     )
 
 
@@ -101,10 +103,10 @@ def _modelled(results: Results) -> str:
     )
 
 
-def _table(results: Results, page: Page) -> str:
+def _table(results: Results, names: Sequence[str]) -> str:
     unit = escape(results.transport.unit)
     heads = ("", "Held-out loss", f"Time a step ({unit})", "Sent a step, each worker", "Faster", "Fewer bytes")
-    rows = [_row(summary) for summary in results.summaries(page.names)]
+    rows = [_row(summary) for summary in results.summaries(names)]
     failed = dict.fromkeys(record.name for record in results.failures if not results.of(record.name))
     rows += [
         f'<tr class="failed"><th scope="row">{escape(_label(results, name))}</th>'
@@ -112,7 +114,8 @@ def _table(results: Results, page: Page) -> str:
         for name in failed
     ]
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="scroll">{table}</div>'
 
 
 def _row(summary: Summary) -> str:
@@ -123,28 +126,21 @@ def _row(summary: Summary) -> str:
         factor_text(summary.speed_up),
         factor_text(summary.fewer_bytes),
     )
-    kind = ' class="ours"' if summary.ours else ""
-    return f'<tr{kind}><th scope="row">{escape(summary.label)}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+    return row(summary.label, cells, "ours" if summary.ours else "")
 
 
-def _plots(results: Results, page: Page) -> str:
+def _plots(results: Results, names: Sequence[str]) -> str:
     if not results.summaries():
         return "<p>No run finished, so there are no curves.</p>"
     kind = "modelled time" if results.transport.modelled else "time"
-    figures = (
+    views = (
         (f"Held-out loss against {kind}", seconds_view(results)),
         ("Held-out loss against bytes sent", bytes_view(results)),
     )
-    return "".join(
-        f'<figure><figcaption>{title}</figcaption><div role="img" aria-label="{title}, one curve a row of the table">'
-        f"{draw(results, view, page.names)}</div></figure>"
-        for title, view in figures
+    ends = "; ".join(f"{summary.label} ends at {summary.loss:.3f}" for summary in results.summaries(names))
+    return figures(
+        [Figure(title, draw(results, view, names), f"{title}, a curve for each row: {ends}") for title, view in views]
     )
-
-
-def _entry(name: str, value: str, code: bool = False) -> str:
-    shown = f"<code>{escape(value)}</code>" if code else escape(value)
-    return f"<dt>{escape(name)}</dt><dd>{shown}</dd>"
 
 
 def _failures(results: Results) -> str:
