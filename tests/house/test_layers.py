@@ -44,10 +44,11 @@ LAYERS = {
     "thinwire": "keys payload compressors link presets lowrank spec comm exchange training convex estimators",
     "baselines": "thinwire",
     "lab": "report",
+    "advisor": "compressors link presets spec exchange training report",
     "demo": "thinwire baselines lab report",
     "bench": "keys kernels compressors thinwire baselines demo lab report",
     "solver": "thinwire convex report",
-    "cli": "bench demo lab solver",
+    "cli": "advisor bench demo lab solver",
     "__main__": "cli",
 }
 
@@ -55,8 +56,8 @@ LAYERS = {
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": ("report", "demo", "bench", "lab.cli", "solver", "cli"),
-    "typer": ("report", "demo", "bench", "lab.cli", "solver.cli", "cli"),
+    "rich": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver", "cli"),
+    "typer": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver.cli", "cli"),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }
