@@ -1,9 +1,9 @@
-"""Writes the tables of two pages of docs from the JSON of their runs, so that no figure is typed by hand.
+"""Writes the tables of three pages of docs from the JSON of their runs, so that no figure is typed by hand.
 
     python benchmarks/tables.py
 
 What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md of
-benchmarks/results, in docs/reproductions.md of examples/results.
+benchmarks/results, in docs/reproductions.md of examples/results, in docs/scale.md of benchmarks/predictions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
 EXAMPLES = ROOT / "examples" / "results"
+SCALE = ROOT / "docs" / "scale.md"
+PREDICTIONS = ROOT / "benchmarks" / "predictions"
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -57,5 +59,5 @@ def _origin(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for page, results in ((PAGE, RESULTS), (REPRODUCTIONS, EXAMPLES)):
+    for page, results in ((PAGE, RESULTS), (REPRODUCTIONS, EXAMPLES), (SCALE, PREDICTIONS)):
         page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
