@@ -81,8 +81,8 @@ def test_a_link_alone_is_the_usual_policy() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: tw.Rule("dcgd(rotated(3))"), "link, LowRank, Stages of links, or None; got 'dcgd.*'. A text becomes a link by"),
-        (lambda: tw.Rule(tw.Rotated(bits=3)), r"sender is a link, LowRank, Stages of links, or None; got Rotated\(bits=3\)"),
+        (lambda: tw.Rule("dcgd(rotated(3))"), "Stages of links, or None; got 'dcgd.*'. A text becomes a link by"),
+        (lambda: tw.Rule(tw.Rotated(bits=3)), r"sender is a link, .*, or None; got Rotated\(bits=3\)"),
         (lambda: tw.Rule(FINE, names=["*.weight"]), r"names is one pattern; got \['\*.weight'\]. For several"),
         (lambda: tw.Rule(FINE, min_ndim=-1), "min_ndim is a whole number, at least 0; got -1"),
         (lambda: tw.Rule(FINE, min_size=0.5), "min_size is a whole number, at least 0; got 0.5"),

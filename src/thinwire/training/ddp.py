@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,8 @@ from thinwire.link import Link
 from thinwire.presets import dcgd, diana
 from thinwire.spec import parse_link, parse_sender
 from thinwire.training.choice import choose
+from thinwire.training.delivery import Bucket, Delivery
 from thinwire.training.engine import Engine
-from thinwire.training.frames import Frame
 from thinwire.training.log import NO_LOG, Board, Log, begin, facts_of
 from thinwire.training.parameters import Reduced, reduced
 from thinwire.training.plain import PlainWire
@@ -197,8 +196,8 @@ class Wire:
         last = len(reducer.frames) - 1
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
         self._place |= dict.fromkeys(parameters.sparse, last)
-        self._frames = [_Frame(frame) for frame in reducer.frames[:last]]
-        self._frames.append(_Frame(reducer.frames[last], waits_for=parameters.sparse.keys()))
+        self._frames = [Delivery(frame) for frame in reducer.frames[:last]]
+        self._frames.append(Delivery(reducer.frames[last], waits_for=parameters.sparse.keys()))
         self._expecting = self._begun = self._closed = False
         self._engine = Engine(reducer)
         self._log = NO_LOG
@@ -237,9 +236,9 @@ class Wire:
         return self._log
 
     def close(self) -> None:
-        """End the communicating thread, and the log. The model cannot run another backward pass; it can be wrapped anew.
+        """End the communicating thread, and the log. All workers call this.
 
-        All workers call this.
+        The model cannot run another backward pass; it can be wrapped anew.
         """
         self._closed = True
         for hook in self._hooks:
@@ -254,7 +253,7 @@ class Wire:
             way_out = "Wrap the model in a new DistributedDataParallel, with a wire of its own if it is to have one."
             raise RuntimeError(fault("thinwire", "the model's wire is open as long as it trains", "close()", way_out))
         buffer, parameters, gradients = bucket.buffer(), bucket.parameters(), bucket.gradients()
-        waiting = _Bucket(buffer, len(parameters))
+        waiting = Bucket(buffer, len(parameters))
         scale = self._units()
         for parameter, gradient in zip(parameters, gradients, strict=True):
             name = self._names[id(parameter)]
@@ -311,97 +310,6 @@ def _join_allowed(model: DistributedDataParallel, inputs: object) -> None:
         rule = "under a communication hook the mean is over all workers, whether they still have data or not"
         way_out = "Use model.join() without it."
         raise ValueError(fault("model.join", rule, "divide_by_initial_world_size=False", way_out))
-
-
-class _Frame:
-    """A frame of one step: which gradients are missing, and who waits for what comes back."""
-
-    def __init__(self, frame: Frame, waits_for: Iterable[str] = ()) -> None:
-        self._slots = {slot.name: slot for slot in frame.slots}
-        self._waits_for = {*self._slots, *waits_for}
-        self._lock = threading.Lock()
-        self._fresh()
-
-    def _fresh(self) -> None:
-        self.missing = set(self._waits_for)
-        self.hurt = False
-        self._claims: dict[str, tuple[Tensor, _Bucket, Tensor | None]] = {}
-        self._estimate: Tensor | None = None
-        self._error: Exception | None = None
-        self._delivered = 0
-
-    def claim(self, name: str, gradient: Tensor, bucket: _Bucket, scale: Tensor | None) -> None:
-        """Whatever comes back of this parameter goes, times `scale`, into `gradient`, and `bucket` is told."""
-        with self._lock:
-            self._claims[name] = gradient, bucket, scale
-            settled = self._settle()
-        settled()
-
-    def done(self, estimate: Tensor) -> None:
-        """Take the estimate of the whole frame."""
-        with self._lock:
-            self._estimate = estimate
-            settled = self._settle()
-        settled()
-
-    def failed(self, error: Exception) -> None:
-        """Tell all who wait, or will."""
-        with self._lock:
-            self._error = error
-            settled = self._settle()
-        settled()
-
-    def _settle(self) -> Callable[[], None]:
-        """Write what is back to where it is claimed; gives what tells the buckets, to be called without the lock.
-
-        When all is delivered, the frame is ready for the next step before anyone hears that this one is over.
-        """
-        if self._estimate is None and self._error is None:
-            return lambda: None
-        error, buckets = self._error, [bucket for _, bucket, _ in self._claims.values()]
-        if self._estimate is not None:
-            for name, (gradient, _, scale) in self._claims.items():
-                estimate = self._estimate[self._slots[name].part].view_as(gradient)
-                gradient.copy_(estimate if scale is None else estimate * scale)
-        self._delivered += len(buckets)
-        self._claims = {}
-        if self._delivered == len(self._slots) and error is None:
-            self._fresh()
-        return lambda: _tell(buckets, error)
-
-
-def _tell(buckets: list[_Bucket], error: Exception | None) -> None:
-    for bucket in buckets:
-        if error is None:
-            bucket.one_back()
-        else:
-            bucket.fail(error)
-
-
-class _Bucket:
-    """A bucket whose gradients are on their way."""
-
-    def __init__(self, buffer: Tensor, missing: int) -> None:
-        self._buffer, self._missing = buffer, missing
-        self._lock = threading.Lock()
-        self._future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
-        # an exception that is set DDP takes for the result, "unable to cast it"; what `then` raises it raises
-        self.future: Future[Tensor] = self._future.then(lambda done: done.value())
-
-    def one_back(self) -> None:
-        """One of its gradients is back; the last one completes it."""
-        with self._lock:
-            self._missing -= 1
-            complete = not self._missing and not self._future.done()
-        if complete:
-            self._future.set_result(self._buffer)
-
-    def fail(self, error: Exception) -> None:
-        """None of them will be back."""
-        with self._lock:
-            if self._future.done():
-                return
-        self._future.set_exception(error)  # type: ignore[arg-type]  # typed as a result
 
 
 def _hook(wire: Wire, bucket: GradBucket) -> Future[Tensor]:
