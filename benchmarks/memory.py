@@ -27,6 +27,7 @@ LINKS = (
     ("ef14(topk(0.01))", None),
     ("marina(randk(0.1, block=256))", None),
     ("dasha(rotated(1))", None),
+    ("lowrank(4)", None),
 )
 
 

@@ -60,7 +60,7 @@ def choose(against: str, links: Sequence[str], momentum: float | None) -> tuple[
         raise ValueError(fault("bench step --momentum", "momentum must be 0 to 1, 1 excluded", momentum))
     for link in links:
         if link != "auto":
-            thinwire.parse_link(link)
+            thinwire.parse_sender(link)
     suffix = "" if momentum is None else f", β = {momentum:g}"
     ours = [Contender(link + suffix, "thinwire", link, momentum) for link in links]
     found = [LOCAL, *(AGAINST[name] for name in named), *ours]

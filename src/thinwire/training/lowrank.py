@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite, prod
 
 import torch
 from torch import Tensor
@@ -78,6 +78,7 @@ class LowRankExchange:
         self.plan = Plan.of(link, shapes)
         assert self.plan.stacks  # a frame that would not shrink is sent as it is
         self.d = self.width = self.plan.d
+        self._sizes = [prod(shape) for shape in shapes]
         self._key = Key(seed, 0, tensor, group.ranks)
         self._room = self._zeros()
         self.state = LowRankState(self.plan.basis(self._key, group.device), self._zeros() if link.memory else None)
@@ -118,7 +119,7 @@ class LowRankExchange:
         if self.link.memory or looks:
             plan.subtract(left, second, m)
         if looks:
-            error = torch.stack((m.square().sum(), v.square().sum()))
+            error = torch.stack([self._squares(x) for x in (plan.scatter(m), v)])
         basis = plan.renewed(left, right, self.state.basis)
         return self._outcome(estimate, finite, error, sent, clock, basis)
 
@@ -131,6 +132,10 @@ class LowRankExchange:
             self.plan.gather(factor[None].to(laid), None, laid)
             factor = laid
         return error * factor
+
+    def _squares(self, x: Tensor) -> Tensor:
+        """Of each parameter, over all rows."""
+        return torch.stack([part.square().sum() for part in torch.split(x, self._sizes, dim=1)])
 
     def _outcome(
         self, estimate: Tensor, finite: bool, error: Tensor | None, sent: dict[str, int], clock: Clock, basis: Tensor
@@ -196,4 +201,4 @@ class LowRankExchange:
 def _bounded(x: Tensor) -> bool:
     """Whether it is finite throughout."""
     low, high = torch.aminmax(x)
-    return math.isfinite(low) and math.isfinite(high)
+    return isfinite(low) and isfinite(high)
