@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -88,3 +90,33 @@ def test_bits_do_not_depend_on_the_number_of_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(p, found[0][0]) and torch.equal(other, found[0][1]) for p, other in found)
+
+
+def tree(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The tree sum of the page on the wire format, over the last axis."""
+    size = 1 << (x.shape[-1] - 1).bit_length()
+    x = np.concatenate([x, np.zeros((*x.shape[:-1], size - x.shape[-1]), np.float32)], axis=-1)
+    while size > 1:
+        size //= 2
+        x = x[..., :size] + x[..., size:]
+    return x[..., 0]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_orthonormal_rows_are_those_of_the_wire_format(scale: float) -> None:
+    """Bit for bit, by the page alone, in NumPy's float32."""
+    p = (drawn(1, 5, 37) * scale)[0]
+    p[3] = p[0] + p[1]
+    rows = p.numpy().copy()
+    peaks = np.clip(np.abs(rows).max(axis=1).view(np.int32) >> 23, 27, 253)
+    rows *= np.float32(2) ** (127 - peaks)[:, None].astype(np.float32)
+    for k in range(5):
+        x = rows[k]
+        length = np.sqrt(tree(x * x))
+        for _ in range(2 if k else 0):
+            coefficients = tree(rows[:k] * x)
+            x = x - tree((coefficients[:, None] * rows[:k]).T)
+        left = np.sqrt(tree(x * x))
+        rows[k] = x / left if left > np.float32(2**-16) * length else 0
+    assert torch.equal(factors.orthonormal(p[None])[0], torch.from_numpy(rows))
+    assert not rows[3].any()

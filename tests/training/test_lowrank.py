@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import thinwire as tw
 from tests.reference.lowrank import PowerSGD
+from thinwire.keys import SHARED, Purpose, philox_one
 from thinwire.lowrank import Plan
 from thinwire.rounds import finish, finish_all
 from thinwire.training.lowrank import LowRankExchange
@@ -301,6 +302,17 @@ def test_local_momentum_is_sent_in_the_gradients_place() -> None:
         averages += (average / (1 - beta**t)).mean(0)
     owes = reducer.state_dict()["parameters"]["w"]["up.error"].mean(0).view(48, 64)
     torch.testing.assert_close(total + owes, averages, rtol=0, atol=6 * 8 * EPS * 10)
+
+
+def test_the_first_directions_are_those_of_the_wire_format() -> None:
+    made = LowRankExchange(tw.LowRank(4), [(64, 300)], tw.LocalGroup(2), seed=5 << 32 | 3, tensor=7)
+    (basis,) = torch.as_tensor(made.state_dict()["basis"])
+    k0, k1, s2, s3 = philox_one((0, 7, 0, SHARED << 8 | Purpose.SELECT), (3, 5))
+    for e in (0, 1, 511, 512, 1023, 1024, 1199):
+        block, inside = divmod(e, 1024)
+        word = philox_one((inside % 512 % 128, block, s2, s3), (k0, k1))[inside % 512 // 128]
+        draw = word >> 16 * (inside // 512) & 0xFFFF
+        assert float(basis[e]) == (2 * draw + 1 - 65536) / 65536
 
 
 def test_a_plan_lays_equal_shapes_together() -> None:
