@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from datetime import timedelta
 from weakref import WeakKeyDictionary
 
+import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import Store
 
 from thinwire._check import fault
 from thinwire.comm.peers import Peers
 
-Pair = tuple[dist.ProcessGroup, dist.ProcessGroup]
 
-_SPARE: WeakKeyDictionary[dist.ProcessGroup, dict[float, list[Pair]]] = WeakKeyDictionary()
-"""Of each group of processes, by time limit: pairs that were lent, and came back.
+@dataclass(frozen=True)
+class Lent:
+    """Two groups for one user, of the members of `among`; `words` is where in the store they leave word of failures."""
+
+    among: dist.ProcessGroup
+    workers: dist.ProcessGroup
+    answers: dist.ProcessGroup
+    words: str
+
+
+_SPARE: WeakKeyDictionary[dist.ProcessGroup, dict[float, list[tuple[dist.ProcessGroup, dist.ProcessGroup, str]]]]
+_SPARE = WeakKeyDictionary()
+"""Of each group of processes, by time limit: what was lent, and came back.
 
 They are not destroyed: torch names a new group of some of the processes by how many groups this process has, so that it
 would find in the store where those of a destroyed one listened. (All members must have equally many; a group of all
@@ -23,7 +36,7 @@ processes has a name of another kind, which does not depend on that.)
 _made = 0
 
 
-def borrow(pg: dist.ProcessGroup | None, timeout: float) -> Pair:
+def borrow(pg: dist.ProcessGroup | None, timeout: float) -> Lent:
     """Two groups of the processes of `pg`, or of all, which nobody else uses: all of its members must call this.
 
     Raises:
@@ -38,18 +51,20 @@ def borrow(pg: dist.ProcessGroup | None, timeout: float) -> Pair:
     assert among is not None  # there is one
     spare = _SPARE.get(among, {}).get(timeout)
     if spare:
-        return spare.pop(0)
+        return Lent(among, *spare.pop(0))
     _made += 1
     peers = Peers(default_store(), f"thinwire/making/{_made}", among.rank(), among.size(), timeout)
     try:
-        return _new(among, timeout), _new(among, timeout)
+        workers, answers = _new(among, timeout), _new(among, timeout)
+        return Lent(among, workers, answers, f"thinwire/failed/{_nonce(workers)}")
     except RuntimeError as error:
         raise peers.blame("making a group", error) from error
 
 
-def give_back(pg: dist.ProcessGroup, pair: Pair, timeout: float) -> None:
-    """Let a later `borrow` have the pair: all members must call this, when all its collectives are over."""
-    _SPARE.setdefault(pg, {}).setdefault(timeout, []).append(pair)
+def give_back(lent: Lent, timeout: float) -> None:
+    """Let a later `borrow` have it: all members must call this, when all its collectives are over."""
+    back = lent.workers, lent.answers, lent.words  # without `among`, or its entry would keep it alive
+    _SPARE.setdefault(lent.among, {}).setdefault(timeout, []).append(back)
 
 
 def default_store() -> Store | None:
@@ -57,6 +72,15 @@ def default_store() -> Store | None:
     from torch.distributed.distributed_c10d import _get_default_store
 
     return _get_default_store() if dist.is_initialized() else None
+
+
+def _nonce(pg: dist.ProcessGroup) -> int:
+    """A number of rank 0's, new each time: under torchrun a store may outlive a restart, and what was said in it."""
+    nonce = torch.tensor([int.from_bytes(os.urandom(7), "little")])
+    if "nccl" in str(pg.name()).lower():
+        nonce = nonce.to(torch.cuda.current_device())
+    pg.broadcast(nonce, 0).wait()
+    return int(nonce)
 
 
 def _new(pg: dist.ProcessGroup, timeout: float) -> dist.ProcessGroup:

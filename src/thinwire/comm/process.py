@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.distributed as dist
@@ -15,7 +15,7 @@ from torch import Tensor
 from thinwire._check import call, fault, in_range
 from thinwire.comm.base import Group, Lane, PeerError, Pending
 from thinwire.comm.checksum import seal, unseal
-from thinwire.comm.groups import borrow, default_store, give_back
+from thinwire.comm.groups import Lent, borrow, default_store, give_back
 from thinwire.comm.peers import Peers
 from thinwire.comm.waiter import Waiter
 
@@ -56,7 +56,7 @@ class ProcessGroup(Group):
 
     def __init__(
         self,
-        pg: dist.ProcessGroup | None = None,
+        pg: dist.ProcessGroup | Lent | None = None,
         *,
         answers: dist.ProcessGroup | None = None,
         rows: int = 1,
@@ -68,10 +68,12 @@ class ProcessGroup(Group):
         in_range(where, "rows", rows, 1, 1 << 20)
         if not timeout > 0:
             raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))
-        self._lent_by: dist.ProcessGroup | None = None
-        if pg is None:
-            pg, answers = borrow(None, timeout)
-            self._lent_by = dist.group.WORLD
+        self._lent = borrow(None, timeout) if pg is None else pg if isinstance(pg, Lent) else None
+        if self._lent is not None:
+            pg, answers, words = self._lent.workers, self._lent.answers, self._lent.words
+        else:
+            pg = cast(dist.ProcessGroup, pg)
+            words = f"thinwire/failed/{getattr(pg, 'group_name', pg.name())}"  # a bare backend has no group_name
         self._pgs = {Lane.WORKERS: pg, Lane.OWNERS: answers or pg}
         self._rank, self._processes, self._held = pg.rank(), pg.size(), rows
         self._timeout = timeout
@@ -81,8 +83,6 @@ class ProcessGroup(Group):
         on_gpu = "nccl" in str(pg.name()).lower()
         self.device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
         self.checksummed = checksum and not on_gpu
-        name = getattr(pg, "group_name", pg.name())  # a bare backend, such as ProcessGroupGloo, has no name of its own
-        words = f"thinwire/failed/{name}"
         self._peers = Peers(store if store is not None else default_store(), words, self._rank, pg.size(), timeout)
 
     def __repr__(self) -> str:
@@ -97,10 +97,7 @@ class ProcessGroup(Group):
     @classmethod
     def beside(cls, pg: dist.ProcessGroup, *, timeout: float, checksum: bool) -> ProcessGroup:
         """The processes of `pg`, in torch groups that nobody else uses until `close` gives them back."""
-        workers, answers = borrow(pg, timeout)
-        made = cls(workers, answers=answers, timeout=timeout, checksum=checksum)
-        made._lent_by = pg
-        return made
+        return cls(borrow(pg, timeout), timeout=timeout, checksum=checksum)
 
     @property
     def pg(self) -> dist.ProcessGroup:
@@ -109,9 +106,9 @@ class ProcessGroup(Group):
 
     def close(self) -> None:
         """Give what was made for this group to the next one of the same processes, unless a collective has failed."""
-        if self._lent_by is not None and not self._peers.given_up():
-            give_back(self._lent_by, (self._pgs[Lane.WORKERS], self._pgs[Lane.OWNERS]), self._timeout)
-        self._lent_by = None
+        if self._lent is not None and not self._peers.given_up():
+            give_back(self._lent, self._timeout)
+        self._lent = None
 
     @contextmanager
     def naming(self, what: str) -> Iterator[None]:
