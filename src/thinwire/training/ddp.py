@@ -252,10 +252,10 @@ class Wire:
         if self._closed:
             way_out = "Wrap the model in a new DistributedDataParallel, with a wire of its own if it is to have one."
             raise RuntimeError(fault("thinwire", "the model's wire is open as long as it trains", "close()", way_out))
-        buffer, parameters, gradients = bucket.buffer(), bucket.parameters(), bucket.gradients()
+        buffer, parameters = bucket.buffer(), bucket.parameters()
         waiting = Bucket(buffer, len(parameters))
         scale = self._units()
-        for parameter, gradient in zip(parameters, gradients, strict=True):
+        for parameter, gradient in zip(parameters, _gradients(bucket), strict=True):
             name = self._names[id(parameter)]
             self._arrived(name, gradient)
             if not buffer.is_sparse:
@@ -302,6 +302,20 @@ class Wire:
             self._scale = self._scaler.scale(self._one)
             self._begun = True
         return self._scale
+
+
+def _gradients(bucket: GradBucket) -> list[Tensor]:
+    """A bucket's gradients as they really lie there: as their parameters do, channels last for instance.
+
+    `bucket.gradients()` gives views as if all were contiguous; and nothing for a sparse one, which has its own bucket.
+    """
+    if bucket.buffer().is_sparse:
+        return [bucket.buffer()]
+    views = bucket.gradients()
+    for place, parameter in enumerate(bucket.parameters()):
+        if not parameter.is_contiguous() and torch.ops.aten.is_non_overlapping_and_dense(parameter):
+            views[place] = views[place].as_strided(parameter.shape, parameter.stride())
+    return views
 
 
 def _join_allowed(model: DistributedDataParallel, inputs: object) -> None:
