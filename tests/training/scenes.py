@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -12,11 +10,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.checkpoint import checkpoint
 
 import thinwire as tw
 
 from .jobs import Net, data
+from .models import Pictures, Twice, Words
 
 LINKS = (None, "dcgd(identity())", "diana(rotated(2))")
 """Plain DDP; its gradients by a link that changes nothing; and by one that does, with a memory."""
@@ -125,19 +123,6 @@ def unused_and_accumulated(play: Play) -> None:
             play.loss(model, 10 * step, step == 1).backward()
         play.loss(model, 10 * step + 1, step == 2 and play.rank == 0).backward()
         play.step(net)
-
-
-class Twice(nn.Module):
-    """A layer used twice, one never, and the middle computed anew in the backward pass, twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer, self.never, self.last = (nn.Linear(64, 64) for _ in range(3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(2):
-            x = checkpoint(lambda y: torch.tanh(self.layer(y)), x, use_reentrant=True)
-        return self.last(x)
 
 
 def static_graph(play: Play) -> None:
@@ -266,18 +251,6 @@ def a_forward_pass_that_fails(play: Play) -> None:
     play.step(net)
 
 
-class Words(nn.Module):
-    """Two sparse tables, one of them often unused, before dense layers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(50, 64, sparse=True)
-        self.first, self.out = nn.Linear(64, 64), nn.Linear(64, 50)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.out(torch.tanh(self.first(self.words((x * 10).long() % 50))))
-
-
 def sparse_embedding(play: Play) -> None:
     net = Words()
     model = play.wrap(net)
@@ -287,21 +260,6 @@ def sparse_embedding(play: Play) -> None:
                 play.loss(model, 10).backward()
         play.loss(model, step).backward()
         play.step(net)
-
-
-class Pictures(nn.Module):
-    """Convolutions, channels last; batch norm, whose buffers DDP sends around; an empty parameter; a lone scalar."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.norm = nn.Conv2d(4, 16, 3), nn.BatchNorm2d(16)
-        self.second = nn.Conv2d(16, 16, 3, bias=False)
-        self.empty, self.scale = nn.Parameter(torch.zeros(0, 7)), nn.Parameter(torch.ones(()))
-        self.to(memory_format=torch.channels_last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.view(16, 4, 4, 4).repeat(1, 1, 2, 2).to(memory_format=torch.channels_last)
-        return self.second(torch.relu(self.norm(self.first(x)))) * self.scale + self.empty.sum()
 
 
 def pictures(play: Play) -> None:
@@ -418,76 +376,4 @@ def play_all(rank: int, size: int, scene: str, arguments: tuple[Any, ...] = ()) 
         globals()[scene](play, *arguments)
         play.close()
         found.append({"synced": play.synced, "local": play.local, "steps": play.steps})
-    return found
-
-
-def poisoned(rank: int, size: int, link: str, where: str, bad: bool) -> dict[str, Any]:
-    """Step 2 has a NaN on rank 1 in one of its parts, or does not happen at all: what is handed on, and remembered."""
-    torch.manual_seed(1)
-    net = Words()
-    model = DistributedDataParallel(net)
-    wire = tw.attach(model, link, momentum=0.9)
-    seen = []
-    for step in range(4):
-        if step == 2 and not bad:
-            continue
-        nan = float("nan") if step == 2 and rank == 1 else 1.0
-        with model.no_sync():
-            (model(data(rank, 10 + step)).square().mean() * (nan if where == "accumulated" else 1.0)).backward()
-        loss = model(data(rank, step)).square().mean()
-        hook = net.words.weight.register_hook(lambda g, nan=nan: g * (nan if where == "sparse" else 1.0))
-        loss.backward()
-        hook.remove()
-        seen.append([bool(p.grad.to_dense().isfinite().all()) for p in net.parameters() if p.grad is not None])
-        net.zero_grad()
-    found = {"finite": seen, "memory": wire.state_dict()["parameters"], "skipped": wire.stats().total.skipped}
-    wire.close()
-    return found
-
-
-def refusals(rank: int, size: int) -> dict[str, str]:
-    """What is said where DDP is used in a way that a hook of ours cannot serve; all ranks get that far."""
-    said: dict[str, str] = {}
-
-    def expect(what: str, action: Callable[[], object]) -> None:
-        try:
-            action()
-            said[what] = "nothing"
-        except (ValueError, RuntimeError) as error:
-            said[what] = str(error)
-
-    link = "dcgd(rotated(3))"
-    net = Net()
-    model = DistributedDataParallel(net)
-    wire = tw.attach(model, link)
-    expect("twice", lambda: tw.attach(model, link))
-    model(data(rank, 0)).square().mean().backward()
-    wire.close()
-    expect("closed", lambda: model(data(rank, 0)).square().mean().backward())
-    skipping = DistributedDataParallel(Net(), find_unused_parameters=True, skip_all_reduce_unused_params=True)
-    expect("skipping", lambda: tw.attach(skipping, link))
-    waves = nn.Linear(8, 8, dtype=torch.complex64)
-    expect("complex", lambda: tw.attach(DistributedDataParallel(waves), link))
-    expect("strict", lambda: tw.attach(DistributedDataParallel(Words()), link, strict=True))
-    expect("only sparse", lambda: tw.attach(DistributedDataParallel(nn.Embedding(9, 4, sparse=True)), link))
-    uneven = DistributedDataParallel(Net())
-    wire = tw.attach(uneven, link)
-    with uneven.join(divide_by_initial_world_size=False):
-        expect("join", lambda: uneven(data(rank, 0)))
-    wire.close()
-    return said
-
-
-def notes(rank: int, size: int) -> list[tuple[tuple[str, ...], int]]:
-    """The notes of two wires, and how many warnings came with each."""
-    found = []
-    for net in (Words(), Words().double()):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            model = DistributedDataParallel(net)
-            wire = tw.attach(model, "dcgd(rotated(3))")
-            for step in range(3):
-                model(data(rank, step)).square().mean().backward()
-        found.append((wire.stats().notes, sum("thinwire" in str(w.message) for w in caught)))
-        wire.close()
     return found

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from . import scenes
+from . import odd_cases, scenes
 from .fleet import Fleet
 
 
@@ -51,8 +51,8 @@ def test_compiled_modules(fleet: Fleet, inside: bool) -> None:
 @pytest.mark.parametrize("link", ["diana(rotated(1))", "ef14(topk(0.05))"])
 def test_what_is_not_finite_outside_the_frames_counts(fleet: Fleet, link: str, where: str) -> None:
     """A NaN that came in before, under no_sync, or that travels beside the link, in a sparse gradient."""
-    hurt = fleet.run(scenes.poisoned, link, where, True)
-    spared = fleet.run(scenes.poisoned, link, where, False)
+    hurt = fleet.run(odd_cases.poisoned, link, where, True)
+    spared = fleet.run(odd_cases.poisoned, link, where, False)
     for ours, wanted in zip(hurt, spared, strict=True):
         assert not all(ours["finite"][2])
         assert all(all(step) for number, step in enumerate(ours["finite"]) if number != 2)
@@ -64,7 +64,7 @@ def test_what_is_not_finite_outside_the_frames_counts(fleet: Fleet, link: str, w
 
 
 def test_what_cannot_be_is_refused(fleet: Fleet) -> None:
-    found = fleet.run(scenes.refusals)
+    found = fleet.run(odd_cases.refusals)
     for said in found:
         assert said == found[0]
     said = found[0]
@@ -78,7 +78,7 @@ def test_what_cannot_be_is_refused(fleet: Fleet) -> None:
 
 
 def test_what_is_not_as_asked_is_said_once(fleet: Fleet) -> None:
-    for found in fleet.run(scenes.notes):
+    for found in fleet.run(odd_cases.notes):
         (sparse, warned), (double, twice) = found
         assert (len(sparse), warned) == (1, 1)
         assert "as they are (words.weight)" in sparse[0]
