@@ -17,7 +17,7 @@ from thinwire.comm.mean import ROUND_BYTES, Heard, Steps, share
 from thinwire.compressors import Compressor, Identity, Rotated
 from thinwire.compressors.base import Onto
 from thinwire.keys import Key, Purpose
-from thinwire.link import Link, LinkState
+from thinwire.link import Kept, Link, LinkState, kept
 from thinwire.payload import Payload
 from thinwire.presets import diana
 from thinwire.rounds import Clock, Round
@@ -343,20 +343,26 @@ class Exchange:
             parts[f"{place}.started"] = state.started
         return parts
 
+    def kept(self) -> dict[str, tuple[Kept, str]]:
+        """Whose each part of `state_dict` is: `link.kept`."""
+        return kept(*self.state, coin=self.recursion.p > 0)
+
     def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None:
-        """Go on from what `state_dict` gave.
+        """Go on from what `state_dict` gave. What is a share, or all of them, may be given as a vector, (1, d).
 
         Raises:
             ValueError: a part is missing, unknown, or of another shape.
         """
-        where, fresh = f"state of {self.link!r}", self.state_dict()
+        where, fresh, loaded = f"state of {self.link!r}", self.state_dict(), list[LinkState]()
         if set(parts) != set(fresh):
             raise ValueError(fault(where, f"its parts are {', '.join(sorted(fresh))}", sorted(parts)))
-        loaded: list[LinkState] = []
         for place, state in zip(("up", "down"), self._start(), strict=True):
             tensors: dict[str, Tensor] = {}
             for name, start in state.tensors().items():
                 given, mine = parts[f"{place}.{name}"], torch.as_tensor(fresh[f"{place}.{name}"])
+                if isinstance(given, Tensor) and given.shape == (1, self.d) != mine.shape:
+                    known = (place, name) == ("down", "mean")
+                    given = routes.shards(given, self.group.size)[0] if known else self._own_share(given)
                 if not isinstance(given, Tensor) or given.shape != mine.shape:
                     rule = f"{place}.{name} has shape {tuple(mine.shape)}"
                     raise ValueError(fault(where, rule, getattr(given, "shape", given)))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import torch
 from torch import Tensor
@@ -27,6 +28,18 @@ from thinwire.compressors.base import Onto
 
 PIECE = 4096
 """Squares are summed in pieces of this length."""
+
+
+class Kept(Enum):
+    """Whose a part of the memory is, which says what becomes of it when the workers change."""
+
+    OWN = "each worker's: who joins takes the mean of those who stay"
+    DEBT = "what each worker owes: who stays owes what it owed, who joins nothing"
+    MEAN = "the mean over all workers of what is each one's own"
+    COMMON = "known to all: who joins is told"
+    OWED = "what owners owe, each in its share of the coordinates: whoever owns them then"
+    WHOLE = "known to all, of a frame as a whole and not by coordinate"
+    BEGUN = "whether it has begun: for who joins, not yet"
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,21 @@ class LinkState:
         """The parts that are there, by name."""
         parts = {"shift": self.shift, "mean": self.mean, "previous": self.previous, "error": self.error}
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def kept(up: LinkState, down: LinkState, *, coin: bool) -> dict[str, tuple[Kept, str]]:
+    """Whose each part of an exchange's memory is, and which part it is made from when the workers change.
+
+    What is not named starts afresh then: a link with a coin sends its next vectors whole.
+    """
+    own = "up.previous" if up.shift is None else "up.shift"
+    rules = {"shift": Kept.OWN, "previous": Kept.OWN, "error": Kept.DEBT, "mean": Kept.MEAN}
+    parts = {f"up.{name}": (rules[name], own if name == "mean" else f"up.{name}") for name in up.tensors()}
+    if not coin:
+        parts["up.started"] = Kept.BEGUN, "up.started"
+    for name in down.tensors():  # what an owner says is a shift that all know
+        parts[f"down.{name}"] = (Kept.OWED, "down.error") if name == "error" else (Kept.COMMON, "down.mean")
+    return parts
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,41 @@ def die(rank: int, size: int, victim: int) -> str:
     return "no error"
 
 
+def save_within_a_step(rank: int, size: int) -> tuple[str, int]:
+    """What is said where a state is asked for in a hook of the backward pass, and the step of one after it."""
+    net, model = build()
+    wire, said = tw.attach(model, "diana(rotated(1))"), []
+
+    def ask(_: Tensor) -> None:
+        try:
+            wire.state_dict()
+        except RuntimeError as error:
+            said.append(str(error))
+
+    for step in range(2):
+        net.zero_grad()
+        x = data(rank, step).requires_grad_()  # its gradient is the last one
+        x.register_hook(ask)
+        model(x).square().mean().backward()
+    steps = wire.state_dict()["steps"]
+    wire.close()
+    return said[-1], steps
+
+
+def save_after_a_failure(rank: int, size: int) -> tuple[str, int]:
+    """The last rank does not come to a step; what the others are told, and the step of what they can save."""
+    net, model = build()
+    wire = tw.attach(model, "diana(rotated(3))", timeout=5.0)
+    said = "no answer from rank 2"
+    for step in range(2 if rank == size - 1 else 3):
+        net.zero_grad()
+        try:
+            model(data(rank, step)).square().mean().backward()
+        except RuntimeError as error:  # which autograd makes of a PeerError
+            said = str(error)
+    return said, wire.state_dict()["steps"]
+
+
 def train_plain(rank: int, size: int, dtype: torch.dtype) -> dict[str, Any]:
     """The same training with what "auto" attaches where compression does not pay; and the choice itself."""
     net, model = build()
@@ -200,18 +235,23 @@ def attach_auto(rank: int, size: int) -> tuple[tuple[str, ...], tuple[str, ...]]
     return stats.routes, stats.notes
 
 
-def load_across(rank: int, size: int) -> tuple[str, str]:
-    """What is said when a plain wire is given a link's state, and a link's wire a plain one's."""
+def load_across(rank: int, size: int) -> tuple[str, int, tuple[str, ...]]:
+    """What a plain wire says of a link's state; where a link's wire stands with a plain one's, and its notes."""
     _, first = build()
     plain = tw.PlainWire(first, torch.float32, "asked for")
     _, second = build()
     linked = tw.attach(second, "diana(rotated(1))")
-    said = []
-    for wire, state in ((plain, linked.state_dict()), (linked, plain.state_dict())):
-        try:
-            wire.load_state_dict(state)
-        except ValueError as error:
-            said.append(str(error))
+    for step in range(3):
+        first(data(rank, step)).square().mean().backward()
+        second(data(rank, step)).square().mean().backward()
+    said = ""
+    try:
+        plain.load_state_dict(linked.state_dict())
+    except ValueError as error:
+        said = str(error)
+    plain.load_state_dict(linked.state_dict(), strict=False)
     plain.load_state_dict(plain.state_dict())
+    linked.load_state_dict(plain.state_dict())
+    fresh = all(not bool(part.any()) for parts in linked.state_dict()["parameters"].values() for part in parts.values())
     linked.close()
-    return said[0], said[1]
+    return said, linked.state_dict()["steps"] if fresh else -1, linked.stats().notes

@@ -39,8 +39,10 @@ def test_plain_bfloat16_halves_the_bytes(fleet: Fleet) -> None:
     assert round(half[0]["stats"].last.ratio, 3) == 2
 
 
-def test_a_state_of_the_other_kind_is_refused(fleet: Fleet) -> None:
-    to_plain, to_link = fleet.run(jobs.load_across)[0]
+def test_a_links_memory_is_not_dropped_and_a_plain_state_has_none(fleet: Fleet) -> None:
+    to_plain, steps, notes = fleet.run(jobs.load_across)[0]
     assert "auto chose a plain all-reduce here" in to_plain
     assert "diana(rotated(bits=1))" in to_plain
-    assert "plain all-reduce" in to_link
+    assert "strict=False" in to_plain
+    assert steps == 3
+    assert notes == ("step 3: a plain all-reduce came before, and the link starts afresh",)

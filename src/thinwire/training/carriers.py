@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from thinwire.comm.base import Group
+    from thinwire.link import Kept
     from thinwire.rounds import Round
     from thinwire.training.frames import Frame
     from thinwire.training.policy import Sender
@@ -42,6 +43,8 @@ class Carrier(Protocol):
     def commit(self, outcome: Outcome) -> None: ...
 
     def state_dict(self) -> dict[str, Tensor | bool]: ...
+
+    def kept(self) -> dict[str, tuple[Kept, str]]: ...
 
     def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None: ...
 

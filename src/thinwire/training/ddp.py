@@ -209,13 +209,49 @@ class Wire:
         """Bytes, seconds and errors of the last step and of all."""
         return self._reducer.stats()
 
+    @property
+    def group(self) -> ProcessGroup:
+        """The workers."""
+        return self._reducer.group
+
     def state_dict(self) -> dict[str, Any]:
-        """This worker's memory (every worker has its own), to be saved beside the model and loaded by the same rank."""
+        """This worker's memory, a copy: every worker saves its own, between a backward pass and the next.
+
+        Raises:
+            RuntimeError: a step is under way.
+        """
+        self._between_steps("state_dict")
         return self._reducer.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on as if never interrupted, bit for bit. Raises ValueError for another worker's or model's state."""
-        self._reducer.load_state_dict(state)
+    def load_state_dict(self, state: Mapping[str, Any] | None, *, strict: bool = True) -> None:
+        """Go on from a `state_dict`. All workers call this together, and either all of them go on or none does.
+
+        As many workers as before, each with what it saved itself: as if never interrupted, bit for bit. On other
+        workers: each takes the state of any one worker of the same save, none twice, and those for whom there is none
+        give None. Who stays keeps its h_i, v_prev and running averages; who joins begins with the means over those
+        who stay, so that h̄ is again the mean of the h_i; of errors not yet paid those of who stays are paid as they
+        would have been. A link with a coin sends its next vectors whole.
+
+        Args:
+            state: what `state_dict` gave, on any device; None for a worker that joins. The state of a plain all-reduce,
+                as "auto" may have attached, has nothing to lose: the link starts afresh at its step.
+            strict: refuse a state of other parameters or of another link; otherwise what fits is taken, what is new
+                starts afresh, and a warning says so. `route`, `warmup_steps` and `seed` may differ, with a warning.
+
+        Raises:
+            ValueError: the state does not fit, or those of the workers do not fit together: nobody has one, two have
+                the same one, or they are not of one save. Nothing has changed then.
+            PeerError: another worker's state was refused.
+            RuntimeError: a step is under way.
+        """
+        self._between_steps("load_state_dict")
+        self._reducer.load_state_dict(state, strict=strict)
+
+    def _between_steps(self, what: str) -> None:
+        """What a step that failed had led to is not kept: then too the memory is that of the last whole step."""
+        if self._engine.error is None and not all(frame.idle for frame in self._frames):
+            way_out = "Call it after the backward pass, or set a mark and do so then."
+            raise RuntimeError(fault(f"Wire.{what}()", "a step is under way", None, way_out))
 
     def log(self, path: str | Path, *, every: int = 1, tensorboard: str | Path | Board | None = None) -> Log:
         """Keep a log of the training from here on; `thinwire report` makes a page of it. See `Log`.

@@ -28,6 +28,11 @@ class Delivery:
         self._error: Exception | None = None
         self._delivered = 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of a step is here."""
+        return len(self.missing) == len(self._waits_for) and not self._claims
+
     def claim(self, name: str, gradient: Tensor, bucket: Bucket, scale: Tensor | None) -> None:
         """Whatever comes back of this parameter goes, times `scale`, into `gradient`, and `bucket` is told."""
         with self._lock:

@@ -78,7 +78,8 @@ class Engine:
         self._finished = 0
         self._last_arrival = 0.0
         self._at_work: list[tuple[float, float]] = []
-        self._error: Exception | None = None
+        self.error: Exception | None = None
+        """What ended it: from then on no step leads anywhere."""
         self._ending = False
         self._news = threading.Event()
         device = reducer.group.device
@@ -123,8 +124,8 @@ class Engine:
 
     def _turn(self) -> bool:
         """Do one thing that need not wait, the one that brings bytes on the wire soonest; False if there is none."""
-        if self._error is not None:
-            self._fail(self._error)
+        if self.error is not None:
+            self._fail(self.error)
             return False
         if self._up and self._up[0].arrived():
             self._advance(self._up.popleft(), self._down)
@@ -174,6 +175,7 @@ class Engine:
                 under_way.pending.notify(self._news.set)
                 return False
         except Exception as error:
+            self.error = error  # before anyone hears of it
             job.failed(error)
             raise
 
@@ -189,7 +191,7 @@ class Engine:
             yield
 
     def _fail(self, error: Exception) -> None:
-        self._error = error
+        self.error = error
         while self._ready:
             self._ready.popitem()[1].job.failed(error)
         for lane in (self._up, self._down):

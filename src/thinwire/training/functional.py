@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from thinwire.comm import Group, ProcessGroup
 from thinwire.exchange import Exchange
 from thinwire.link import Link
 from thinwire.rounds import finish, finish_all
-from thinwire.spec import parse_link, parse_sender
+from thinwire.spec import parse_link, parse_sender, to_text
+from thinwire.training import state
+from thinwire.training.frames import Frame, Slot
 from thinwire.training.policy import Policy, Sender
 from thinwire.training.rates import rates_of
 from thinwire.training.reducer import Reducer, Settings
@@ -42,6 +44,8 @@ class LinkMemory:
     group: Group | None = None
     step: int = 0
     seed: int = 0
+    _facts: dict[str, object] = field(default_factory=dict, repr=False)
+    _given: tuple[Mapping[str, Any] | None, bool] | None = field(default=None, repr=False)
 
     def met(self, group: Group | None) -> Group:
         """The group that is given; otherwise the one of the first call, made of all processes."""
@@ -51,22 +55,52 @@ class LinkMemory:
         return group
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints, per process."""
-        part = self.exchange or self.reducer
-        return {"step": self.step, "seed": self.seed, "memory": None if part is None else part.state_dict()}
+        """For checkpoints, per process: a copy."""
+        if self._given is not None and self._given[0] is not None:
+            return dict(self._given[0])
+        kept: dict[str, Any] = {"plain": True, "steps": 0}  # nothing has been reduced yet
+        if self.reducer is not None:
+            kept = self.reducer.state_dict()
+        elif self.exchange is not None:
+            kept = state.of(_alone(self.exchange, self.step), self.met(None), self._facts)
+        return {"seed": self.seed, "memory": kept}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from `state_dict`. Call the function that uses this memory once before, so that its shape is known.
+    def load_state_dict(self, given: Mapping[str, Any] | None, *, strict: bool = True) -> None:
+        """Go on from `state_dict`, at the next use: only then is it known what this is the memory of.
 
-        Raises:
-            ValueError: nothing has been reduced with this memory yet, or the state does not fit.
+        As for `Wire.load_state_dict`, another number of workers may go on from it, each with the state of another old
+        one or with None. What does not fit is refused at the next use, and each one after it.
         """
-        part = self.exchange or self.reducer
-        if state["memory"] is not None:
-            if part is None:
-                raise ValueError(fault("LinkMemory.load_state_dict", "the memory must have been used once", None))
-            part.load_state_dict(state["memory"])
-        self.step, self.seed = state["step"], state["seed"]
+        self.exchange = self.reducer = None
+        self._given = given, strict
+        self.seed = self.seed if given is None else given["seed"]
+
+    def begin(self, fresh: Callable[[], Exchange], group: Group, facts: dict[str, object]) -> Exchange:
+        """Remember for such an exchange from here on, after what was given to go on from, if anything was."""
+        loaded = _alone(fresh(), self.step)
+        if self._given is not None:
+            given, strict = self._given
+            group.agree(facts)
+            kept = None if given is None else given["memory"]
+            loaded = state.load(lambda: _alone(fresh(), 0), group, facts, kept, strict=strict)
+            loaded.warn()
+        carrier = loaded.carriers[0]
+        assert isinstance(carrier, Exchange)
+        self.exchange, self.step, self._facts, self._given = carrier, loaded.steps, facts, None
+        return carrier
+
+    def begin_with(self, reducer: Reducer) -> Reducer:
+        """Remember for this reducer from here on, likewise."""
+        if self._given is not None:
+            given, strict = self._given
+            reducer.load_state_dict(None if given is None else given["memory"], strict=strict)
+        self.reducer, self._given = reducer, None
+        return reducer
+
+
+def _alone(exchange: Exchange, step: int) -> state.Memory:
+    """An exchange's memory is that of a frame of one parameter without a name."""
+    return state.Memory(step, [Frame((Slot("", 0, (exchange.d,)),), None)], [exchange])
 
 
 def all_reduce(
@@ -109,10 +143,16 @@ def all_reduce(
         rule = f"a group that holds {rows} workers takes one row for each"
         raise ValueError(fault("all_reduce(tensor, …)", rule, tuple(tensor.shape)))
     vectors = tensor.detach().reshape(rows, -1)
-    if memory.exchange is None:
-        dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        memory.exchange = Exchange(link, vectors.shape[1], group, down=down, route=route, seed=memory.seed, dtype=dtype)
     known = memory.exchange
+    if known is None:
+        dtype = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        d, seed = vectors.shape[1], memory.seed
+        texts = {"link": to_text(link), "down": None if down is None else to_text(down)}
+        known = memory.begin(
+            lambda: Exchange(link, d, group, down=down, route=route, seed=seed, dtype=dtype),
+            group,
+            {**texts, "seed": seed},
+        )
     if known.d != vectors.shape[1] or known.link != link.bind(group.size):
         rule = f"this memory is of {known.link!r} on {known.d} values; each tensor has a memory of its own"
         raise ValueError(fault("all_reduce(…, memory)", rule, f"{link!r} on {vectors.shape[1]} values"))
@@ -153,11 +193,11 @@ def reduce_gradients_(
     True
     """
     listed = [(name, p) for name, p in parameters if p.requires_grad]
-    if memory.reducer is None:
+    reducer, by_name = memory.reducer, dict(listed)
+    if reducer is None:
         link = parse_sender(link) if isinstance(link, str) else link
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
-        memory.reducer = Reducer(listed, settings, memory.met(group))
-    reducer, by_name = memory.reducer, dict(listed)
+        reducer = memory.begin_with(Reducer(listed, settings, memory.met(group)))
     reducer.rates.now = rates_of(optimizer, {id(p): name for name, p in listed})
     scale = None
     if scaler is not None and scaler.is_enabled():

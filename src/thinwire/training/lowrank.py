@@ -18,6 +18,7 @@ from thinwire.compressors.base import Onto
 from thinwire.exchange import ERROR_EVERY, Outcome
 from thinwire.kernels.factors import one_blas_thread
 from thinwire.keys import Key
+from thinwire.link import Kept
 from thinwire.lowrank import LowRank, Plan
 from thinwire.rounds import Clock, Round
 
@@ -174,6 +175,11 @@ class LowRankExchange:
         if self.state.error is not None:
             parts["up.error"] = self.plan.scatter(self.state.error)
         return parts
+
+    def kept(self) -> dict[str, tuple[Kept, str]]:
+        """Whose each part of `state_dict` is."""
+        parts = {"basis": (Kept.WHOLE, "basis")}
+        return {"up.error": (Kept.DEBT, "up.error"), **parts} if self.link.memory else parts
 
     def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None:
         """Go on from what `state_dict` gave.

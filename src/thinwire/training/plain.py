@@ -51,11 +51,14 @@ class PlainWire:
         """Nothing is remembered but the number of steps."""
         return {"version": 1, "plain": True, "steps": self._total.steps}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on. Raises ValueError for the state of a wire that remembers something, which would be lost here."""
-        if not state.get("plain"):
+    def load_state_dict(self, state: Mapping[str, Any] | None, *, strict: bool = True) -> None:
+        """Go on. Raises ValueError, if `strict`, for the state of a link, which remembers what would be lost here."""
+        if strict and state is not None and not state.get("plain"):
             link = state.get("settings", {}).get("link")
-            way_out = f"Attach with the link that it was saved with: attach(model, {link!r})."
+            way_out = (
+                f"Attach with the link that it was saved with: attach(model, {link!r}); or drop what it remembers with "
+                "strict=False."
+            )
             raise ValueError(
                 fault("load_state_dict", "auto chose a plain all-reduce here", f"a state of {link}", way_out)
             )

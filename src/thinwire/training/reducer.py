@@ -234,19 +234,24 @@ class Reducer:
         return Stats(last, total, routes, tuple(self.notes))
 
     def state_dict(self) -> dict[str, Any]:
-        """This worker's memory, by parameter name where it is one value a coordinate."""
-        return state.of(self)
+        """This worker's memory, by parameter name where it is one value a coordinate: copies."""
+        memory = state.Memory(self.steps, self.frames, self.carriers, self.averages, self.rates.then)
+        return state.of(memory, self.group, self.settings.facts())
 
-    def load_state_dict(self, given: Mapping[str, Any]) -> None:
-        """Go on from this worker's `state_dict`, bit for bit. All workers call this together.
+    def load_state_dict(self, given: Mapping[str, Any] | None, *, strict: bool = True) -> None:
+        """Go on from a `state_dict`; `Wire.load_state_dict` says how. All workers call this together.
 
         Raises:
-            ValueError: it is of another rank, number of workers, model or settings; nothing has changed then.
-            PeerError: another worker's state was refused, or is of another step.
+            ValueError: what was given does not fit, or the workers' states do not fit together; nothing has changed.
+            PeerError: another worker's state was refused.
         """
-        state.load(self, given)
 
-    def stand_at(self, steps: int, carriers: list[Carrier], averages: dict[int, Tensor]) -> None:
-        """Go on after so many steps, with these carriers and running averages by frame."""
-        self.steps, self.carriers, self.averages = steps, carriers, averages
-        self._step = _Step(steps)
+        def fresh() -> state.Memory:
+            return state.Memory(0, self.frames, self.fresh_carriers())
+
+        memory = state.load(fresh, self.group, self.settings.facts(), given, strict=strict)
+        self.steps, self.carriers, self.averages = memory.steps, memory.carriers, memory.averages
+        self.rates.then = memory.rates
+        self._step = _Step(memory.steps)
+        self.notes += [*memory.remarks, *memory.losses]
+        memory.warn()
