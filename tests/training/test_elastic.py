@@ -292,3 +292,41 @@ def test_one_tensors_memory(link: tw.Link) -> None:
     if state.shift is not None and state.mean is not None:
         found, wanted = state.mean.reshape(-1)[:50], state.shift[:, :50].to(torch.float64).mean(dim=0)
         assert bool(((found - wanted).abs() <= 5 * 6 * EPS * state.shift.abs().max()).all())  # 4 steps, and the change
+
+
+def test_lowrank_keeps_its_directions_and_its_debts() -> None:
+    asked = reducers.settings(tw.LowRank(1), momentum=0.9)
+    before = reducers.make(tw.LocalGroup(3), asked)
+    reducers.run(before, range(3))
+    saved = before.state_dict()
+    one = reducers.make(tw.LocalGroup(3), asked)
+    one.load_state_dict(reducers.packed(saved))
+    assert reducers.bits(one.state_dict()) == reducers.bits(saved)
+    after = reducers.make(tw.LocalGroup(4), asked)
+    with pytest.warns(UserWarning, match="what 1 of 3 workers still owed when they left is lost"):
+        after.load_state_dict(reducers.chosen(saved, [2, 0], "sharded"))
+    found = after.state_dict()
+    for was, now in zip(saved["frames"], found["frames"], strict=True):
+        assert reducers.bits(was["parts"].get("basis")) == reducers.bits(now["parts"].get("basis"))
+    for name in ("layer.weight", "tables.words"):
+        debt = saved["parameters"][name]["up.error"][[2, 0]]
+        assert torch.equal(found["parameters"][name]["up.error"][:2], debt * (4 / 3))
+        assert not bool(found["parameters"][name]["up.error"][2:].any())
+    reducers.run(after, range(3, 6))
+
+
+def test_who_joins_learns_the_learning_rates() -> None:
+    """What is owed stays what it was when the learning rate changes, whoever owes it."""
+    asked = reducers.settings(tw.ef14(tw.Sign()), route="sharded")
+    before = reducers.make(tw.LocalGroup(2), asked)
+    before.rates.now = dict.fromkeys(reducers.SHAPES, 0.25)
+    reducers.run(before, range(3))
+    saved = before.state_dict()
+
+    def work(group: tw.ProcessGroup) -> Any:
+        one = reducers.make(group, asked)
+        rank = group.ranks.start
+        one.load_state_dict(None if rank == 0 else reducers.chosen(saved, [rank - 1], "sharded"))
+        return one.rates.then
+
+    assert run_ranks(3, work) == [dict.fromkeys(reducers.SHAPES, 0.25)] * 3
