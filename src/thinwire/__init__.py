@@ -88,6 +88,7 @@ from thinwire.training import (
     all_reduce,
     attach,
     reduce_gradients_,
+    take_momentum,
 )
 from thinwire.version import __version__
 
@@ -194,6 +195,7 @@ __all__ = [
     "rand_diana",
     "reduce_gradients_",
     "solve",
+    "take_momentum",
     "to_text",
 ]
 

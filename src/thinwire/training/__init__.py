@@ -3,6 +3,7 @@
 from thinwire.training.ddp import Wire, attach
 from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
 from thinwire.training.log import Log
+from thinwire.training.momentum import take_momentum
 from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Rule, Stages
 from thinwire.training.stats import Stats, Tally
@@ -20,4 +21,5 @@ __all__ = [
     "all_reduce",
     "attach",
     "reduce_gradients_",
+    "take_momentum",
 ]

@@ -65,7 +65,7 @@ def attach(
             and DDP's own all-reduce in 32 or 16 bits. That is found by trials of some seconds, the same on all
             workers, and stands in the notes of `stats()`.
         momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
-            whose differences are small. Switch the optimiser's own off: Adam's β₁ = 0, SGD's momentum = 0.
+            whose differences are small. `take_momentum(optimizer)` switches the optimiser's own off and gives its β.
         scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
             units, so that a change of the scale is no news to the link.
         optimizer: whose learning rates say what an error that `ef14` remembers is worth when they change: what is owed
