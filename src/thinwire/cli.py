@@ -9,6 +9,7 @@ import typer
 from thinwire.bench.cli import bench
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
+from thinwire.pages.cli import report
 from thinwire.solver.cli import solve
 from thinwire.version import __version__
 
@@ -25,7 +26,10 @@ Your own script, unchanged, on four hosts with slow links, all on this machine.
 What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts.
 
 [cyan]thinwire solve mushrooms.xz --compare "dcgd(identity)"[/cyan]
-The exact optimum of a convex problem, with a certificate, and how many bytes it took."""
+The exact optimum of a convex problem, with a certificate, and how many bytes it took.
+
+[cyan]thinwire report dense.jsonl 1bit.jsonl[/cyan]
+One page of what training logs (wire.log) and the JSON of the other commands say."""
 
 app = typer.Typer(
     name="thinwire",
@@ -58,6 +62,7 @@ def thinwire(
 app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
 app.command("solve")(solve)
+app.command("report")(report)
 app.add_typer(bench, name="bench")
 
 

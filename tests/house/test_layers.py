@@ -48,7 +48,8 @@ LAYERS = {
     "demo": "thinwire baselines lab report",
     "bench": "keys kernels compressors thinwire baselines demo lab report",
     "solver": "thinwire convex report",
-    "cli": "advisor bench demo lab solver",
+    "pages": "bench report",
+    "cli": "advisor bench demo lab pages solver",
     "__main__": "cli",
 }
 
@@ -56,8 +57,8 @@ LAYERS = {
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver", "cli"),
-    "typer": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver.cli", "cli"),
+    "rich": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver", "pages.cli", "cli"),
+    "typer": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver.cli", "pages.cli", "cli"),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }

@@ -57,7 +57,7 @@ def _collective(run: Mapping[str, Any]) -> str | None:
     if run["shaped"] and run["rate"]:
         line = each(BASELINE, lambda told: told["line_seconds"])
         named[""] = Line(sizes, line, guide=True)
-        where += "; dotted: all_reduce's bytes ÷ rate"
+        where += "\ndotted: all_reduce's bytes ÷ rate"
     return lines(named, where, "milliseconds a megabyte", log=True)
 
 

@@ -1,14 +1,16 @@
-"""Lines and bars for benchmarks, as SVG text."""
+"""Lines and bars, as SVG text."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from thinwire.report.drawing import ACCENT, FAINT, INK, OURS, Sheet, plain_logarithms, stroke
+from thinwire.report.drawing import ACCENT, COLOURS, FAINT, INK, OTHERS, OURS, Sheet, plain_logarithms, stroke
 
 HEIGHT = 0.19
 """Inches of one bar."""
+NAME = 0.2
+"""Inches of a legend's line."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,22 @@ def lines(named: Mapping[str, Line], x: str, y: str, log: bool = False, ticks: S
     return sheet.svg()
 
 
-def bars(rows: Mapping[str, Sequence[float | None]], parts: Sequence[str], x: str, *, stacked: bool = False) -> str:
-    """A group of horizontal bars for each row, one for each of `parts`, beside each other or one after the other."""
-    colours = (FAINT, ACCENT) if stacked else (*OURS, INK, FAINT)
+def bars(
+    rows: Mapping[str, Sequence[float | None]],
+    parts: Sequence[str],
+    x: str,
+    *,
+    stacked: bool = False,
+    narrow: bool = False,
+) -> str:
+    """A group of horizontal bars for each row, one for each of `parts`, beside each other or one after the other.
+
+    A `narrow` one is for phones: its legend is one name a line.
+    """
+    colours = (FAINT, ACCENT, COLOURS[1], OTHERS[0]) if stacked else (*OURS, INK, FAINT)
     thick = 1 if stacked else len(parts)
-    sheet = Sheet(x, "", size=(6.8, 1.1 + len(rows) * (thick + 0.8) * HEIGHT))
+    legend = NAME * len(parts) if narrow else 0.0
+    sheet = Sheet(x, "", size=(4.8 if narrow else 6.8, 1.1 + legend + len(rows) * (thick + 0.8) * HEIGHT))
     for number, part in enumerate(parts):
         values = [cells[number] or 0.0 for cells in rows.values()]
         left = [sum(value or 0.0 for value in cells[:number]) if stacked else 0.0 for cells in rows.values()]
@@ -63,5 +76,5 @@ def bars(rows: Mapping[str, Sequence[float | None]], parts: Sequence[str], x: st
     sheet.axes.set_yticks([row * (thick + 0.8) + (thick - 1) / 2 for row in range(len(rows))], list(rows))
     sheet.axes.invert_yaxis()
     sheet.axes.grid(visible=False, axis="y")
-    sheet.legend()
+    sheet.legend(1 if narrow else 2)
     return sheet.svg()

@@ -14,17 +14,22 @@ from thinwire.report.grid import Grid
 
 _ID = re.compile(r'\bid="([^"]+)"')
 _USE = re.compile(r'((?:href="#)|(?:url\(#))([^")]+)')
+_METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 _COLOUR = re.compile(r"(?<![\w#(])#[0-9a-f]{6}\b")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing, what it is called, what it shows in words for whoever cannot see it, and a remark."""
+    """A drawing, what it is called, what it shows in words for whoever cannot see it, and a remark.
+
+    A `wide` one has a line of the page for itself, and scrolls where the page is narrow.
+    """
 
     title: str
     svg: str
     alt: str
     note: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,8 +94,9 @@ def figures(shown: Sequence[Figure]) -> str:
 def figure(one: Figure) -> str:
     """A figure with its caption; the drawing is an image that the alternative text describes."""
     note = f'<p class="note">{escape(one.note)}</p>' if one.note else ""
+    kind = ' class="wide"' if one.wide else ""
     return (
-        f"<figure><figcaption>{escape(one.title)}</figcaption>"
+        f"<figure{kind}><figcaption>{escape(one.title)}</figcaption>"
         f'<div role="img" aria-label="{escape(one.alt)}">{one.svg}</div>{note}</figure>'
     )
 
@@ -143,7 +149,7 @@ def _scoped(body: str) -> str:
     """Every drawing's ids made its own, since a page has each id once; colours follow the page, light or dark."""
     parts = re.split(r"(<svg\b.*?</svg>)", body, flags=re.DOTALL)
     for number in range(1, len(parts), 2):
-        svg = _ID.sub(rf'id="s{number}-\1"', parts[number])
+        svg = _ID.sub(rf'id="s{number}-\1"', _METADATA.sub("", parts[number]))
         svg = _USE.sub(rf"\1s{number}-\2", svg)
         parts[number] = _COLOUR.sub(lambda found: _variable(found[0]), svg)
     return "".join(parts)

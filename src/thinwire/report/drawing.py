@@ -104,9 +104,9 @@ class Sheet:
         label.set_path_effects([withStroke(linewidth=3, foreground="white")])
         self._labels.append(label)
 
-    def legend(self) -> None:
+    def legend(self, columns: int = 2) -> None:
         """Names of colours, above the axes."""
-        self._figure.legend(loc="outside upper right", ncols=2, frameon=False, fontsize=9.5)
+        self._figure.legend(loc="outside upper right", ncols=columns, frameon=False, fontsize=9.5)
 
     def svg(self) -> str:
         """The drawing as it stands."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -128,6 +128,23 @@ class Results:
     baseline: str
     records: tuple[Record, ...]
     about: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Results:
+        """What `as_dict` gave, perhaps by way of JSON."""
+        records = (
+            Record(
+                **{
+                    **run,
+                    "points": tuple(Point(**point) for point in run["points"]),
+                    "step_seconds": tuple(run["step_seconds"]),
+                    "log": tuple(run["log"]),
+                }
+            )
+            for run in told["runs"]
+        )
+        about = {name: told[name] for name in told.keys() - {"schema", "transport", "baseline", "summary", "runs"}}
+        return cls(Transport(**told["transport"]), told["baseline"], tuple(records), about)
 
     @property
     def failures(self) -> tuple[Record, ...]:

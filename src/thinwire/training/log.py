@@ -22,6 +22,7 @@ from torch import Tensor
 from thinwire._check import fault
 from thinwire.link import Link
 from thinwire.report.provenance import provenance
+from thinwire.report.runlog import KIND
 from thinwire.spec import to_text
 from thinwire.training.stats import Tally
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from thinwire.training.policy import Sender
     from thinwire.training.reducer import Reducer
 
-KIND = "thinwire training log"
 INTERVAL = 1.0
 """Seconds between two times of writing: what a process that is killed can lose."""
 FIGURES = ("bytes_up", "bytes_down", "bytes_in", "dense_bytes", "encode", "wire", "decode", "exposed", "exposed_work")
