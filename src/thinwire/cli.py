@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from thinwire.advisor.cli import scale
 from thinwire.bench.cli import bench
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
@@ -24,6 +25,9 @@ Your own script, unchanged, on four hosts with slow links, all on this machine.
 
 [cyan]thinwire bench step --hosts 4 --rate 1gbit[/cyan]
 What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts.
+
+[cyan]thinwire scale --parameters 124e6 --bandwidth 1gbit --compute 250ms[/cyan]
+What a step would take on 2 to 10,000 workers, dense and compressed, predicted.
 
 [cyan]thinwire solve mushrooms.xz --compare "dcgd(identity)"[/cyan]
 The exact optimum of a convex problem, with a certificate, and how many bytes it took.
@@ -63,6 +67,7 @@ app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
 app.command("solve")(solve)
 app.command("report")(report)
+app.command("scale")(scale)
 app.add_typer(bench, name="bench")
 
 

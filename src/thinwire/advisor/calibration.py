@@ -14,8 +14,7 @@ from statistics import median
 from typing import Any
 
 from thinwire._check import fault
-from thinwire.advisor.facts import Codec, Machine, Network
-from thinwire.advisor.host import VALUE
+from thinwire.advisor.facts import VALUE, Codec, Machine, Network
 from thinwire.compressors import Compressor
 from thinwire.spec import parse_compressor, to_text
 

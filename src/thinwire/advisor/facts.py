@@ -15,6 +15,8 @@ from thinwire._check import call, fault
 
 FORWARD = 1 / 3
 """The part of a step's compute that the forward pass takes; the backward pass takes the rest."""
+VALUE = 4
+"""Bytes of a float32."""
 LAYERS = 48
 """Tensors that a model is taken to have of which nothing but its size is known."""
 
@@ -139,8 +141,8 @@ class Workload:
     Raises:
         ValueError: `shapes` and `ready` that differ in number, or a gradient that is ready after the step's end.
 
-    >>> Workload.even(parameters=124e6, compute=0.25).values
-    124000000
+    >>> Workload.even(parameters=124e6, compute=0.25).shapes[0], Workload.even(parameters=124e6, compute=0.25).values
+    ((1607, 1607), 123957552)
     """
 
     shapes: tuple[tuple[int, ...], ...]
@@ -184,13 +186,12 @@ class Workload:
 
     @classmethod
     def even(cls, parameters: float, compute: float, *, layers: int = LAYERS, on_host: bool = False) -> Workload:
-        """A model of which the size is known, as so many matrices of the same size."""
+        """A model of which about the size is known, as so many square matrices of the same size."""
         if not parameters >= 1:
             where = call("Workload.even", parameters=parameters)
             raise ValueError(fault(where, "parameters must be at least 1", parameters))
-        total, count = int(parameters), min(layers, int(parameters))
-        sizes = [total * (i + 1) // count - total * i // count for i in range(count)]
-        return cls.layered([(size, 1) for size in sizes], compute, on_host=on_host)
+        width = max(1, round(math.sqrt(parameters / layers)))
+        return cls.layered([(width, width)] * max(1, round(parameters / width**2)), compute, on_host=on_host)
 
     def slowed(self, factor: float) -> Workload:
         """The step of a worker that takes `factor` times as long to compute."""

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 
 from thinwire._check import call, fault
 from thinwire.advisor.facts import Machine, Network, Workload
+from thinwire.advisor.plan import FramePlan
 from thinwire.advisor.schedule import Process, Resource, Schedule, Signal, Until, Work
 
 CORES, WIRE, INSIDE = "cores", "wire", "inside"
-VALUE = 4
-"""Bytes of a float32."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ class Host:
             }
         )
         self.sent = 0.0
+        self.frames: list[FramePlan] | None = None
         self.spent = {"encode": 0.0, "decode": 0.0}
 
     def memory(self, size: float) -> Work:
@@ -93,10 +93,10 @@ class Host:
         rest = work.compute - now
         yield Work(CORES, rest) if work.on_host else Until(self.schedule.now + rest)
 
-    def ring(self, size: float, workers: int, network: Network, wire: str = WIRE) -> Signal:
-        """A ring all-reduce of a vector of `size` bytes."""
-        steps = 2 * (workers - 1)
-        sent = size * steps / workers if workers else 0.0
+    def ring(self, size: float, workers: int, network: Network, wire: str = WIRE, halves: int = 2) -> Signal:
+        """A ring all-reduce of a vector of `size` bytes; with one of its halves, to or from the parts of the sum."""
+        steps = halves * (workers - 1)
+        sent = size * steps / workers
         return self._collective(steps * network.hop, steps * network.latency, sent, network, network.ring, wire)
 
     def direct(self, size: float, workers: int) -> Signal:
@@ -133,5 +133,5 @@ class Host:
         return done
 
     def halve(self, size: float) -> Signal:
-        """Half of a ring all-reduce within the machine: to the parts of the sum, or from the parts to the whole."""
-        return self.ring(size / 2, self.site.local, self.site.inside, INSIDE)
+        """Half of a ring all-reduce within the machine."""
+        return self.ring(size, self.site.local, self.site.inside, INSIDE, halves=1)

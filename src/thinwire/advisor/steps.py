@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thinwire.advisor.host import CORES, VALUE, WIRE, Host
+from thinwire.advisor.facts import VALUE
+from thinwire.advisor.host import CORES, WIRE, Host
 from thinwire.advisor.plan import COPY, SUM, FramePlan, plan_frames
 from thinwire.advisor.schedule import Process, Signal, Work
 from thinwire.link import Link
@@ -184,16 +185,18 @@ class ByLink(Way):
 
     def frames(self, host: Host) -> list[FramePlan]:
         """The rounds of a step, in the order in which they begin."""
-        site = host.site
-        return plan_frames(
-            site.workload.shapes,
-            self.link,
-            site.machine,
-            site.machines,
-            parts=site.local,
-            route=self.route,
-            momentum=self.momentum,
-        )
+        if host.frames is None:
+            site = host.site
+            host.frames = plan_frames(
+                site.workload.shapes,
+                self.link,
+                site.machine,
+                site.machines,
+                parts=site.local,
+                route=self.route,
+                momentum=self.momentum,
+            )
+        return host.frames
 
     def memory(self, host: Host) -> float:
         return sum(frame.memory for frame in self.frames(host))

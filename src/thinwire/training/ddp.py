@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from thinwire._check import fault
+from thinwire.comm.base import Group
 from thinwire.comm.process import ProcessGroup
 from thinwire.compressors import Rotated
 from thinwire.link import Link
@@ -210,7 +211,7 @@ class Wire:
         return self._reducer.stats()
 
     @property
-    def group(self) -> ProcessGroup:
+    def group(self) -> Group:
         """The workers."""
         return self._reducer.group
 
