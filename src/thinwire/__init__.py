@@ -76,8 +76,10 @@ from thinwire.payload import Payload
 from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, marina, rand_diana
 from thinwire.spec import parse_compressor, parse_link, parse_sender, to_text
 from thinwire.training import (
+    Checkpoints,
     LinkMemory,
     Log,
+    PerRank,
     PlainWire,
     Policy,
     Rule,
@@ -110,6 +112,7 @@ __all__ = [
     "Box",
     "Certificate",
     "Chain",
+    "Checkpoints",
     "Compressor",
     "Dither",
     "ElasticNet",
@@ -150,6 +153,7 @@ __all__ = [
     "Payload",
     "PeerError",
     "Penalty",
+    "PerRank",
     "PermK",
     "PlainWire",
     "Policy",

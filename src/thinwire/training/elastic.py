@@ -39,7 +39,6 @@ EACH_ITS_OWN = "Save on every worker, and let each load a state of its own, or N
 class Holding:
     """What a worker says of the state that it was given."""
 
-    good: bool
     as_it_was: bool
     kind: int
     rank: int
@@ -59,18 +58,18 @@ class Holding:
         return self.kind == 2
 
 
-def tell(group: Group, given: Mapping[str, Any] | None, good: bool, as_it_was: bool) -> list[Holding]:
+def tell(group: Group, given: Mapping[str, Any] | None, as_it_was: bool) -> list[Holding]:
     """What each worker holds, in rank order. A state of several workers is spread over those of this process."""
-    nothing = Holding(good, as_it_was, 0, -1, 0, 0, False, 0)
+    nothing = Holding(as_it_was, 0, -1, 0, 0, False, 0)
     mine = [nothing for _ in group.ranks]
-    if given is not None and good:
+    if given is not None:
         kind, world, steps = (2 if given.get("plain") else 1), given.get("world", 0), given["steps"]
         average = any(AVERAGE in parts for parts in given.get("parameters", {}).values())
         for row, rank in zip(range(len(mine)), given.get("ranks", group.ranks), strict=False):
-            mine[row] = Holding(good, as_it_was, kind, rank, world, steps, average, _digest(given))
+            mine[row] = Holding(as_it_was, kind, rank, world, steps, average, _digest(given))
     numbers = torch.tensor([[int(v) for v in vars(holding).values()] for holding in mine], dtype=torch.int64)
     everyone = group.all_gather(numbers.to(group.device).view(torch.uint8)).wait().cpu().view(torch.int64)
-    return [Holding(bool(a), bool(b), k, r, w, s, bool(m), x) for a, b, k, r, w, s, m, x in everyone.tolist()]
+    return [Holding(bool(a), k, r, w, s, bool(m), x) for a, k, r, w, s, m, x in everyone.tolist()]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
 
 from thinwire._check import fault
+from thinwire.comm import Group, ProcessGroup
 from thinwire.training.log import NO_LOG, Board, Log, begin
 from thinwire.training.stats import Stats, Tally
 
@@ -46,6 +47,11 @@ class PlainWire:
         total.add(self._total)
         kind = str(self._dtype).removeprefix("torch.")
         return Stats(last, total, (f"{self._values} values by DDP's all-reduce of {kind}",), (self._reason,))
+
+    @property
+    def group(self) -> Group:
+        """The workers."""
+        return ProcessGroup(self._group)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered but the number of steps."""

@@ -115,14 +115,8 @@ def load(
         refusal = error
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError) as error:
         refusal = ValueError(fault(WHERE, f"it is no whole state of thinwire ({type(error).__name__}: {error})"))
-    told = elastic.tell(group, given, refusal is None, restored is not None)
-    if not all(holding.good for holding in told):
-        try:
-            group.agree({"state": str(refusal or "as it should be")})
-        except PeerError as error:
-            raise (refusal or error) from None
-        assert refusal is not None  # all are refused for the same reason
-        raise refusal
+    together(group, WHERE, refusal)
+    told = elastic.tell(group, given, restored is not None)
     source = elastic.agreed(told)
     if source.plain:
         note = f"step {source.steps}: a plain all-reduce came before, and the link starts afresh"
@@ -137,6 +131,27 @@ def load(
             memory.averages[number] = _widened(average, carrier)
     rates = held.rates(sorted(elastic.sizes(memory.frames)))
     return replace(memory, rates=rates, remarks=[held.remark], losses=[*losses, *held.losses])
+
+
+def together(group: Group, where: str, error: Exception | None) -> None:
+    """Raise `error` if there is one here, and elsewhere a PeerError that tells it. All workers call this.
+
+    1. The lengths of what is to be told are gathered: if all are 0, that is all. 2. So are the texts.
+    """
+    data = b"" if error is None else f"{type(error).__name__}: {error}".encode()
+    rows = len(group.ranks)
+    lengths = torch.full((rows, 1), len(data), dtype=torch.int64, device=group.device)
+    told = group.all_gather(lengths.view(torch.uint8)).wait().cpu().view(torch.int64)[:, 0].tolist()
+    if not any(told):
+        return
+    text = torch.zeros(rows, max(told), dtype=torch.uint8)
+    text[:, : len(data)] = torch.tensor(list(data), dtype=torch.uint8)
+    everyone = group.all_gather(text.to(group.device)).wait().cpu()
+    if error is not None:
+        raise error
+    rank = next(rank for rank, length in enumerate(told) if length)
+    what = bytes(everyone[rank, : told[rank]].tolist()).decode(errors="replace")
+    raise PeerError(fault(where, f"rank {rank} could not go on: {what}"))
 
 
 def _restore(memory: Memory, group: Group, given: Mapping[str, Any]) -> bool:
