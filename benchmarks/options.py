@@ -245,9 +245,10 @@ def grid(runs: Sequence[dict[str, Any]]) -> Grid:
             apart = max(losses) < min(others) or min(losses) > max(others)
             rows[-1][-1] = f"{better:+.3f}" + ("" if apart else ", within the seeds' spread")
     seeds, rates = sorted({r["seed"] for r in runs}), sorted({r["rate"] for r in runs})
+    grid_of_rates = ", ".join(f"{rate:g}" for rate in rates)
     notes = (
         f"a GPT of {runs[0]['parameters']:,} parameters, {WORKERS} workers, {STEPS} steps, {len(seeds)} seeds; "
-        f"held-out loss in nats a byte, mean and range, at the best of the learning rates {', '.join(f'{r:g}' for r in rates)}",
+        f"held-out loss in nats a byte, mean and range, at the best of the learning rates {grid_of_rates}",
         "fewer bytes: over the whole run, dense steps included; a row with … adds to the one above it without",
     )
     heads = ("", "fewer bytes", "rate", "loss", "against what it adds to")

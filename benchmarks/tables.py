@@ -1,9 +1,10 @@
-"""Writes the tables of three pages of docs from the JSON of their runs, so that no figure is typed by hand.
+"""Writes the tables of four pages of docs from the JSON of their runs, so that no figure is typed by hand.
 
     python benchmarks/tables.py
 
-What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md of
-benchmarks/results, in docs/reproductions.md of examples/results, in docs/scale.md of benchmarks/predictions.
+What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md and
+docs/options.md of benchmarks/results, in docs/reproductions.md of examples/results, in docs/scale.md of
+benchmarks/predictions.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
+OPTIONS = ROOT / "docs" / "options.md"
 REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
 EXAMPLES = ROOT / "examples" / "results"
 SCALE = ROOT / "docs" / "scale.md"
@@ -59,5 +61,5 @@ def _origin(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for page, results in ((PAGE, RESULTS), (REPRODUCTIONS, EXAMPLES), (SCALE, PREDICTIONS)):
+    for page, results in ((PAGE, RESULTS), (OPTIONS, RESULTS), (REPRODUCTIONS, EXAMPLES), (SCALE, PREDICTIONS)):
         page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")

@@ -28,6 +28,12 @@ def test_the_pages_tables_are_those_of_the_results(script: ModuleType) -> None:
     assert script.filled(page) == page, "run: python benchmarks/tables.py"
 
 
+def test_the_options_are_those_of_the_results(script: ModuleType) -> None:
+    page = script.OPTIONS.read_text(encoding="utf-8")
+    assert script.filled(page) == page, "run: python benchmarks/tables.py"
+    assert [name for _, name, _ in script.PLACE.findall(page)] == ["options"]
+
+
 def test_the_reproductions_are_those_of_the_examples(script: ModuleType) -> None:
     page = script.REPRODUCTIONS.read_text(encoding="utf-8")
     assert script.filled(page, script.EXAMPLES) == page, "run: python benchmarks/tables.py"
@@ -42,7 +48,7 @@ def test_every_table_has_a_command_and_every_command_a_table(script: ModuleType)
     )
     shown = [name for _, name, _ in script.PLACE.findall(script.PAGE.read_text(encoding="utf-8"))]
     assert sorted(measured) == sorted(shown)
-    assert {file.stem for file in script.RESULTS.glob("*.json")} <= set(measured)
+    assert {file.stem for file in script.RESULTS.glob("*.json")} <= {*measured, "options"}
 
 
 def test_a_table_is_made_from_its_file(script: ModuleType, tmp_path: Path) -> None:
