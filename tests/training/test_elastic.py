@@ -188,6 +188,19 @@ def test_the_route_may_be_another() -> None:
                 assert bool(((h_bar(frame) - mean_of(frame)).abs() <= EPS * frame["up.shift"].abs().max()).all())
 
 
+def test_debts_of_owners_are_said_to_be_lost_where_there_are_none() -> None:
+    link = tw.ef14(tw.Sign())
+    one = reducers.make(tw.LocalGroup(3), reducers.settings(link, route="sharded"))
+    other = reducers.make(tw.LocalGroup(3), reducers.settings(link, route="gather"))
+    reducers.run(one, range(4))
+    with warnings.catch_warnings(record=True, action="always") as said:
+        other.load_state_dict(one.state_dict())
+    assert [str(w.message) for w in said] == [
+        "thinwire: route is 'gather' here, and was 'sharded' when the state was saved.",
+        "thinwire: what the owners of shares still owed is lost: by this route there are none.",
+    ]
+
+
 @pytest.mark.parametrize("route", ["gather", "sharded"])
 def test_parameters_that_come_and_go_and_another_order(route: str) -> None:
     """Frames are cut anew; what is still there keeps what it had, what is new begins with nothing."""

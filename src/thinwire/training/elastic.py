@@ -13,7 +13,7 @@ One dense collective for each of these vectors; sums run in float64 in rank orde
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -195,17 +195,25 @@ class Held:
         went, joined = f"{source.staying} of {source.world} workers went on", self.group.size - source.staying
         return f"step {source.steps}: {went}, {joined} joined"
 
-    def lose(self) -> None:
-        """Remember that the workers owe something, and whether some of them are gone."""
+    def settle(self, frame: Frame, kinds: Collection[Kept]) -> None:
+        """Say what is owed and will not be paid: by who left, or by owners where nobody owns."""
         gone = self.source.world - self.source.staying
-        if gone and not self.losses:
-            self.losses.append(f"what {gone} of {self.source.world} workers still owed when they left is lost")
+        owners = any("down.error" in self._vectors.get((slot.name, slot.size), ()) for slot in frame.slots)
+        if gone and not {Kept.DEBT, Kept.OWED}.isdisjoint(kinds):
+            self._lose(f"what {gone} of {self.source.world} workers still owed when they left is lost")
+        if owners and Kept.OWED not in kinds:
+            self._lose("what the owners of shares still owed is lost: by this route there are none")
+
+    def _lose(self, what: str) -> None:
+        if what not in self.losses:
+            self.losses.append(what)
 
 
 def regather(held: Held, frame: Frame, carrier: Carrier) -> Tensor | None:
     """Load a frame's carrier from what all workers hold; gives the running averages, (rows, d), if there were any."""
     fresh = carrier.state_dict()
     parts, means = dict(fresh), dict[str, Tensor]()
+    held.settle(frame, {kind for kind, _ in carrier.kept().values()})
     for name, (kind, source) in carrier.kept().items():
         start = fresh[name]
         if kind is Kept.BEGUN:
@@ -219,7 +227,6 @@ def regather(held: Held, frame: Frame, carrier: Carrier) -> Tensor | None:
             parts[name] = held.whole(frame, source, start)
             continue
         if kind is Kept.DEBT or kind is Kept.OWED:
-            held.lose()
             owed = held.own(frame, source, start.dtype)
             again = total(held.group, owed) if kind is Kept.OWED else owed * (held.group.size / held.source.world)
             parts[name] = again.to(start.dtype)
