@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -174,7 +175,7 @@ def _introduce(console: Console, study: Study, parameters: float) -> None:
 def _looked_up(study: Study, numbers: list[int]) -> Found:
     """Every choice with every number of workers, then the points where the best one changes."""
     named = [name for name, _, _ in study.named()]
-    with bars(Console(stderr=True, highlight=False)) as progress:
+    with bars(Console(stderr=True, highlight=False, quiet=not sys.stderr.isatty())) as progress:
         task = progress.add_task("scale", total=len(numbers) * (len(named) + 1) + 1, said="")
         points = {}
         for n in numbers:
@@ -198,7 +199,12 @@ def _notes(study: Study) -> Iterator[str]:
             if note not in seen:
                 seen.add(note)
                 yield f"Costs: {note}."
-    yield f"The model: {LAYERS} matrices of one size and alike in time; codes as on one thread of a processor."
+    _, layout = study.choices[0]
+    costs = [seconds_text(cost) for cost in (layout.network.message, layout.network.hop)]
+    yield (
+        f"Taken for granted: {LAYERS} matrices of one size and alike in time; codes as on one thread of a processor; a "
+        f"message costs {costs[0]} of a processor, a ring's step {costs[1]} (--message)."
+    )
 
 
 def _told(found: Found) -> dict[str, Any]:
