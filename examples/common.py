@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,16 +97,19 @@ def short(value: float) -> str:
     return f"{value:.1e}" if value > 1e-15 else "< 1e-15"
 
 
-def finish(name: str, grids: Sequence[Grid], results: Sequence[Result], save: bool) -> None:
+def finish(
+    name: str, grids: Sequence[Grid], results: Sequence[Result], save: bool, drawn: Mapping[str, str] | None = None
+) -> None:
     """Print the tables; with `save`, write examples/results/NAME.json and a picture of each problem.
 
-    The histories are in the pictures only.
+    The histories are in the pictures only. `drawn` has other pictures, SVG by title, of data that were made for it.
     """
     for grid in grids:
         grid.print(console)
     if not save:
         return
-    command = shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", "--data", "DIR", "--save"])
+    data = [] if drawn else ["--data", "DIR"]
+    command = shlex.join(["python", f"examples/{Path(sys.argv[0]).name}", *data, "--save"])
     kept: dict[str, Any] = {
         "schema": 1,
         "command": command,
@@ -122,11 +125,14 @@ def finish(name: str, grids: Sequence[Grid], results: Sequence[Result], save: bo
             for entry, found in result.found
         ],
     }
-    for number, result in enumerate(results):
-        image = f"example-{name}{f'-{number + 1}' if len(results) > 1 else ''}.svg"
+    pictures = dict(drawn or {})
+    for result in results:
         curves = {entry.label: solution.curve for entry, solution in result.found}
-        (ROOT / "docs" / "images" / image).write_text(convergence(curves, result.optimum), encoding="utf-8")
-        kept["images"].append({"file": image, "title": result.title})
+        pictures[result.title] = convergence(curves, result.optimum)
+    for number, (title, svg) in enumerate(pictures.items()):
+        image = f"example-{name}{f'-{number + 1}' if len(pictures) > 1 else ''}.svg"
+        (ROOT / "docs" / "images" / image).write_text(svg, encoding="utf-8")
+        kept["images"].append({"file": image, "title": title})
     file = ROOT / "examples" / "results" / f"{name}.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
