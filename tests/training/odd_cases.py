@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel.distributed import _MixedPrecision
 
 import thinwire as tw
 
@@ -61,6 +62,14 @@ def refusals(rank: int, size: int) -> dict[str, str]:
     expect("closed", lambda: model(data(rank, 0)).square().mean().backward())
     skipping = DistributedDataParallel(Net(), find_unused_parameters=True, skip_all_reduce_unused_params=True)
     expect("skipping", lambda: tw.attach(skipping, link))
+    mixed = DistributedDataParallel(Net(), mixed_precision=_MixedPrecision(param_dtype=torch.bfloat16))
+    expect("mixed", lambda: tw.attach(mixed, link))
+    hasty = Net()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torch.distributed.optim import _apply_optimizer_in_backward  # deprecates something when it is imported
+    _apply_optimizer_in_backward(torch.optim.SGD, hasty.parameters(), {"lr": 0.1})
+    expect("hasty", lambda: tw.attach(DistributedDataParallel(hasty), link))
     waves = nn.Linear(8, 8, dtype=torch.complex64)
     expect("complex", lambda: tw.attach(DistributedDataParallel(waves), link))
     expect("strict", lambda: tw.attach(DistributedDataParallel(Words()), link, strict=True))

@@ -289,6 +289,21 @@ def left_to_others(play: Play) -> None:
         play.step(net)
 
 
+def gradients_that_hooks_change(play: Play) -> None:
+    """On the way to `.grad` at any time; in `.grad`, by a hook that is older than the wire."""
+
+    def clip(p: Tensor) -> None:
+        p.grad = p.grad.clamp(-1e-3, 1e-3)
+
+    net = Net()
+    net.extra.weight.register_post_accumulate_grad_hook(clip)
+    model = play.wrap(net)
+    net.second.weight.register_hook(lambda g: g * 2)
+    for step in range(3):
+        play.loss(model, step).backward()
+        play.step(net)
+
+
 def copied(play: Play) -> None:
     """A copy of the model, as an average of its weights needs one: without hooks, trained alone."""
     net, model = play.net()
@@ -362,6 +377,7 @@ SCENES = (
     sparse_embedding,
     pictures,
     left_to_others,
+    gradients_that_hooks_change,
     copied,
     some_of_the_workers,
     uneven_inputs,

@@ -69,6 +69,8 @@ def test_what_cannot_be_is_refused(fleet: Fleet) -> None:
         assert said == found[0]
     said = found[0]
     assert "the model has no communication hook yet" in said["twice"]
+    assert "use torch.autocast" in said["mixed"]
+    assert "Let the optimiser step after the backward pass." in said["hasty"]
     assert "Use model.join() without it." in said["join"]
     assert "Wrap the model in a new DistributedDataParallel" in said["closed"]
     assert "got 'skip_all_reduce_unused_params=True'. Leave it False." in said["skipping"]

@@ -54,10 +54,10 @@ def attach(
 ) -> Wire | PlainWire:
     """Send a DDP model's gradients by a link. The one line that a training script needs.
 
-    Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays:
-    buckets and their rebuild, `no_sync`, unused parameters, gradients as bucket views. Sparse gradients are sent by
-    PyTorch's own all-reduce, as they are, and a note says so. All workers call this, at the same place, before the
-    first backward pass.
+    Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays,
+    `no_sync`, unused parameters, static graphs and more: the page "What stays as in DDP" goes through it. Sparse
+    gradients are sent by PyTorch's own all-reduce, as they are, and a note says so. All workers call this, at the same
+    place, before the first backward pass.
 
     Args:
         model: the wrapped model; it can have no other communication hook.
@@ -68,7 +68,7 @@ def attach(
         momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
             whose differences are small. `take_momentum(optimizer)` switches the optimiser's own off and gives its β.
         scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
-            units, so that a change of the scale is no news to the link.
+            units, so that a change of the scale is no news to the link. It is asked in each backward pass.
         optimizer: whose learning rates say what an error that `ef14` remembers is worth when they change: what is owed
             stays what it was. They are read in each forward pass. Other links need none.
         down: what travels back in the sharded route; the link itself by default, where it can.
@@ -85,7 +85,7 @@ def attach(
 
     Raises:
         TypeError: model is no DistributedDataParallel.
-        ValueError: settings that do not fit together or do not fit the model.
+        ValueError: settings that do not fit together or do not fit the model; it has a communication hook already.
         PeerError: another worker has another model, link, seed or version.
 
     >>> import torch, torch.distributed as dist, thinwire as tw
@@ -142,8 +142,12 @@ def _reducible(model: DistributedDataParallel) -> Reduced:
     """The parameters that DDP reduces. Raises ValueError for a wrapping in which a hook of ours cannot work."""
     where = "attach(model, …)"
     if model._comm_hooks:
+        way_out = "Wrap it anew without; in place of mixed_precision=… use torch.autocast."
         rule = "the model has no communication hook yet"
-        raise ValueError(fault(where, rule, model._comm_hooks[0][0].__qualname__, "Wrap the model anew."))
+        raise ValueError(fault(where, rule, model._comm_hooks[0][0].__qualname__, way_out))
+    if any(hasattr(p, "_in_backward_optimizers") for p in model.parameters()):  # for which DDP has a hook of its own
+        way_out = "Let the optimiser step after the backward pass."
+        raise ValueError(fault(where, "gradients are there after the backward pass", "an optimiser in it", way_out))
     if getattr(model, "skip_all_reduce_unused_params", False):  # then not every bucket comes
         rule = "all parameters are reduced in every step"
         raise ValueError(fault(where, rule, "skip_all_reduce_unused_params=True", "Leave it False."))
