@@ -1,4 +1,4 @@
-"""A training that goes on from its newest checkpoint whenever it is started, and of which one worker dies now and then.
+"""A training that goes on from its last checkpoint whenever it is started, and of which one worker dies now and then.
 
 python -m torch.distributed.run --standalone --nproc-per-node=3 --max-restarts=2 -m tests.training.resumable FOLDER \
     --die 1:7 --die 0:11
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -23,42 +21,21 @@ from .jobs import build, data, weights
 STEPS, EVERY = 14, 3
 
 
-def save(folder: Path, rank: int, step: int, content: dict[str, Any]) -> None:
-    """One file for each rank and step, complete or not there at all."""
-    partial = folder / f"partial-{rank}"
-    torch.save(content, partial)
-    partial.rename(folder / f"step-{step}-rank-{rank}.pt")
-
-
-def newest(folder: Path, rank: int, size: int) -> int:
-    """The last step that all ranks have saved; 0 if there is none."""
-    mine = {int(found[1]) for p in folder.iterdir() if (found := re.fullmatch(rf"step-(\d+)-rank-{rank}\.pt", p.name))}
-    everyone: list[set[int]] = [set()] * size
-    dist.all_gather_object(everyone, mine)
-    return max(set.intersection(*everyone), default=0)
-
-
 def train(rank: int, size: int, folder: Path, deaths: dict[int, int]) -> torch.Tensor:
     """Train to the end; deaths[i] is the step in which this rank dies if it has been started i times before."""
     attempt = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     net, model = build()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
     wire = tw.attach(model, "diana(rotated(1))", momentum=0.9, route="sharded", timeout=60.0)
-    first = newest(folder, rank, size)
-    if first:
-        saved = torch.load(folder / f"step-{first}-rank-{rank}.pt")
-        net.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        wire.load_state_dict(saved["wire"])
-    for step in range(first, STEPS):
+    checkpoints = tw.Checkpoints(folder / "checkpoints", wire, model=net, optimizer=optimizer)
+    for step in range(checkpoints.load(), STEPS):
         if deaths.get(attempt) == step:  # in the backward pass, when half of the gradients are under way
             net.second.weight.register_hook(lambda _: os.kill(os.getpid(), signal.SIGKILL))
         optimizer.zero_grad()
         model(data(rank, step)).square().mean().backward()
         optimizer.step()
         if (step + 1) % EVERY == 0:
-            content = {"model": net.state_dict(), "optimizer": optimizer.state_dict(), "wire": wire.state_dict()}
-            save(folder, rank, step + 1, content)
+            checkpoints.save(step + 1)
     wire.close()
     return weights(net)
 
