@@ -36,6 +36,7 @@ def test_help_names_the_commands_and_shows_examples(arguments: tuple[str, ...]) 
         ("demo", ("--rate", "--out", "default: 100mbit")),
         ("lab", ("--hosts", "--timeout", "thinwire lab --hosts 4")),
         ("bench", ("codec", "collective", "step")),
+        ("report", ("RUN", "--out", "wire.log", "thinwire report dense.jsonl")),
     ],
 )
 def test_every_command_explains_itself(command: str, expected: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ from thinwire.report.runlog import KIND
 
 ROOT = Path(__file__).parents[2]
 BENCHES = ("codec", "collective", "step-100mbit", "scaling")
+PREDICTIONS = (ROOT / "benchmarks/predictions/scale.json", ROOT / "benchmarks/predictions/predicted.json")
 KEPT = (*(ROOT / f"benchmarks/results/{name}.json" for name in BENCHES), ROOT / "examples/results/mushrooms.json")
 
 

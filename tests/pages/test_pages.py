@@ -122,6 +122,21 @@ def test_the_demo_and_the_frontier(tmp_path: Path) -> None:
     assert any("diverged at some learning rates: dense" in text for text in found.words)
 
 
+def test_predictions() -> None:
+    found, html = made(*files.PREDICTIONS)
+    checked(found, html)
+    scale, predicted = (json.loads(file.read_text()) for file in files.PREDICTIONS)
+    captions = {figure.caption: figure.words for figure in found.figures}
+    assert list(captions) == ["Speed-up", "Efficiency", "A step's time", "Training steps, predicted and measured"]
+    last = max(scale["points"], key=lambda point: point["workers"])
+    assert f"{1e3 * last['seconds']:,.3g} ms with {last['workers']:,}" in captions["A step's time"]
+    assert f"beyond {scale['validated_workers']} workers extrapolated" in " ".join(found.words)
+    step = predicted["steps"][-1]
+    assert f"{1e3 * step['measured']:.0f} ms measured" in captions["Training steps, predicted and measured"]
+    told = [grid for kind in (scale, predicted) for grid in kind["grids"]]
+    assert [table.rows[1:] for table in found.tables] == [grid["rows"] for grid in told]
+
+
 def test_a_page_is_the_same_each_time(tmp_path: Path) -> None:
     file = files.log(tmp_path / "run.jsonl")
     assert made(file)[1] == made(file)[1]

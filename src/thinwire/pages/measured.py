@@ -14,7 +14,10 @@ from thinwire.report.metrics import Results
 from thinwire.report.verdict import verdict
 
 TITLES = {"codec": "How fast codes are", "collective": "What collectives cost", "step": "What a training step costs"}
-KEPT = ("command", "arguments", "text", "parameters", "load_at_start", "provenance")
+KEPT = (
+    *("command", "sources", "arguments", "text", "parameters", "network", "inside", "per_machine", "cores", "workload"),
+    *("jitter", "load_at_start", "provenance"),
+)
 
 
 def bench(name: str, told: Mapping[str, Any]) -> Section:
@@ -53,10 +56,13 @@ def demo(name: str, told: Mapping[str, Any]) -> Section:
 
 def example(name: str, told: Mapping[str, Any]) -> Section:
     """The tables of a script in examples/."""
-    shown = [
-        Grid(**{part: grid[part] for part in ("title", "heads", "rows", "ours", "notes")}) for grid in told["grids"]
-    ]
-    return Section(title=f"Tables of {name}", grids=shown, facts=facts(told))
+    return Section(title=f"Tables of {name}", grids=tables(told), facts=facts(told))
+
+
+def tables(told: Mapping[str, Any]) -> list[Grid]:
+    """The tables that were written down as such."""
+    parts = ("title", "heads", "rows", "ours", "notes")
+    return [Grid(**{part: grid[part] for part in parts}) for grid in told["grids"]]
 
 
 def facts(told: Mapping[str, Any]) -> list[tuple[str, str]]:

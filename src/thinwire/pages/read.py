@@ -12,6 +12,7 @@ from typing import Any
 from thinwire._check import fault
 from thinwire.pages.frontier import frontier
 from thinwire.pages.measured import TITLES, bench, demo, example
+from thinwire.pages.predicted import predictions, scale
 from thinwire.pages.solving import solving
 from thinwire.pages.training import training
 from thinwire.report.document import Section
@@ -22,6 +23,8 @@ KINDS: dict[str, tuple[str, Callable[[Told], bool], Callable[[str, Told], Sectio
     "bench": ("thinwire bench --json", lambda told: told.get("benchmark") in TITLES, bench),
     "demo": ("thinwire demo", lambda told: {"transport", "baseline", "runs"} <= told.keys(), demo),
     "solve": ("thinwire solve --json", lambda told: {"methods", "problem", "tol"} <= told.keys(), solving),
+    "scale": ("thinwire scale --json", lambda told: {"points", "fastest_from", "break_even"} <= told.keys(), scale),
+    "predictions": ("benchmarks/calibrate.py", lambda told: {"steps", "sources"} <= told.keys(), predictions),
     "example": ("a script in examples/ with --save", lambda told: "grids" in told, example),
 }
 """Kinds of JSON: who writes them, how they are told, and what part of the page they become."""

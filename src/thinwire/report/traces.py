@@ -39,9 +39,22 @@ class Trace:
         ]
 
 
-def traces(named: Mapping[str, Trace], x: str, y: str, *, log_x: bool = False, log_y: bool = False) -> str:
-    """A line for each curve; where neighbours were put together, their mean, and a band from the least to the most."""
+def traces(
+    named: Mapping[str, Trace],
+    x: str,
+    y: str,
+    *,
+    log_x: bool = False,
+    log_y: bool = False,
+    guide: Sequence[tuple[float, float]] = (),
+) -> str:
+    """A line for each curve; where neighbours were put together, their mean, and a band from the least to the most.
+
+    A `guide` is a thin dotted line.
+    """
     sheet = Sheet(x, y, size=SIZE)
+    if guide:
+        sheet.axes.plot(*zip(*guide, strict=True), color=FAINT, linestyle=(0, (1, 2.5)), linewidth=1.1)
     for number, trace in enumerate(named.values()):
         colour, dashes = turn(number)
         shown = [point for point in trace.thinned() if point[0] > 0 or not log_x]
