@@ -76,7 +76,7 @@ def test_a_calibration_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_table_a_file_and_a_picture(tmp_path: Path) -> None:
     code, output = invoke(*SMALL, "--json", tmp_path / "found.json", "--plot", tmp_path / "found.svg")
     assert code == 0, output
-    for said in ("16 *", "* extrapolated", "Fastest with 2 workers:", "pays up to", "on links of 1 Gb/s, 1 ms"):
+    for said in ("16 †", "† extrapolated", "Fastest with 2 workers:", "pays up to", "on links of 1 Gb/s, 1 ms"):
         assert said in output
     found = json.loads((tmp_path / "found.json").read_text())
     assert [(p["choice"], p["workers"]) for p in found["points"]] == [

@@ -213,6 +213,7 @@ def _told(found: Found) -> dict[str, Any]:
     _, layout = study.choices[0]
     return {
         "schema": 1,
+        "kind": "scale",
         "command": typed_command(),
         "provenance": provenance(),
         "grids": [asdict(grid(found))],

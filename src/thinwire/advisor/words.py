@@ -41,7 +41,7 @@ def grid(found: Found) -> Grid:
     compares = len(found.names) > 1
     rows = [
         (
-            f"{n:,}" + " *" * (n > VALIDATED),
+            f"{n:,}" + " †" * (n > VALIDATED),
             *(_cell(found.points[name, n]) for name in found.names),
             *([_limit(found.break_even.get(n))] if compares else []),
         )
@@ -53,7 +53,7 @@ def grid(found: Found) -> Grid:
     if not found.study.jitter.none:
         notes.append(f"means over {found.study.jitter.steps} steps, in each of which the slowest worker counts")
     if any(n > VALIDATED for n in found.workers):
-        notes.append(f"* extrapolated: predictions were compared with measurements on up to {VALIDATED} workers")
+        notes.append(f"† extrapolated: predictions were compared with measurements on up to {VALIDATED} workers")
     heads = ("workers", *found.names, *["pays up to"] * compares)
     return Grid(f"A step, whose compute alone takes {alone}", heads, rows, notes=notes)
 
