@@ -65,6 +65,8 @@ def take(made: Reducer, given: dict[str, Tensor]) -> list[Tensor]:
 def flat(state: Any) -> list[Any]:
     if isinstance(state, dict):
         return [leaf for key in sorted(state) for leaf in flat(state[key])]
+    if isinstance(state, list | tuple):
+        return [leaf for part in state for leaf in flat(part)]
     return [state]
 
 
