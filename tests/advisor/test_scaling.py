@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinwire.advisor.calibration import reference
@@ -26,6 +26,7 @@ def study(*choices: str, layout: Layout = LAYOUT, jitter: Jitter = CALM, machine
     return Study(tuple((Choice.parse(text), layout) for text in choices), machine, WORK, jitter)
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.floats(0.0, 0.5), st.floats(0.0, 1.0), st.integers(0, 2**32))
 def test_more_workers_are_the_same_ones_and_others(sigma: float, slow: float, seed: int) -> None:
     jitter = Jitter(sigma, slow, steps=20, seed=seed)
@@ -80,6 +81,7 @@ def test_a_straggler_costs_less_where_communication_hides_it() -> None:
         assert 0 < late.seconds - calm.seconds <= WORK.compute * (1 + 1e-9)
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.lists(st.floats(0.5, 4.0), min_size=1, max_size=40))
 def test_interpolation_is_exact_where_a_step_is_linear(factors: list[float]) -> None:
     given_ = np.array(factors)

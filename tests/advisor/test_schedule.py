@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from thinwire.advisor.schedule import Process, Resource, Schedule, Signal, Until, Work
@@ -26,6 +26,7 @@ def ends(resources: dict[str, Resource], *wanted: list[Work | Until]) -> list[fl
 AMOUNTS = st.lists(st.floats(0.01, 10.0), min_size=1, max_size=6)
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(AMOUNTS)
 def test_a_resource_that_is_always_used_ends_when_all_amounts_are_done(amounts: list[float]) -> None:
     found = ends({"wire": Resource(2.0)}, *([Work("wire", amount)] for amount in amounts))
@@ -35,6 +36,7 @@ def test_a_resource_that_is_always_used_ends_when_all_amounts_are_done(amounts: 
     )
 
 
+@settings(max_examples=50, deadline=None, derandomize=True)
 @given(AMOUNTS)
 def test_nobody_is_faster_than_the_limit_and_none_waits_where_there_is_room(amounts: list[float]) -> None:
     found = ends({"cores": Resource(len(amounts), limit=1.0)}, *([Work("cores", amount)] for amount in amounts))
