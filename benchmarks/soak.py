@@ -18,7 +18,6 @@ import json
 import multiprocessing
 import os
 import random
-import re
 import signal
 import sys
 import tempfile
@@ -39,12 +38,12 @@ import thinwire as tw
 from thinwire.report.provenance import provenance
 
 LINK = "diana(rotated(1))"
-SAVE_EVERY, ANEW_EVERY, KEPT = 50, 330, 3
+SAVE_EVERY, ANEW_EVERY = 50, 330
 NAN_EVERY, GROW_AFTER = 30, 18
 """Steps from one NaN to the next, on average, and without one until the scale grows: it does so a little more often."""
-KILL_EVERY, PAUSE_EVERY, PAUSE = 45.0, 20.0, (0.2, 3.0)
+KILL_EVERY, PAUSE_EVERY, PAUSE = 40.0, 20.0, (0.2, 3.0)
 """Seconds, on average, and of a pause."""
-LIMIT = 60.0
+LIMIT = 30.0
 """Of a collective, in seconds."""
 WIDTH, BATCH = 64, 16
 
@@ -72,8 +71,8 @@ def batch(rank: int, step: int, size: int) -> Tensor:
 class Training:
     """All that is saved, and what it is attached to."""
 
-    def __init__(self, rank: int, size: int) -> None:
-        self.rank, self.size, self.teacher = rank, size, network(1)
+    def __init__(self, rank: int, size: int, folder: Path) -> None:
+        self.rank, self.size, self.folder, self.teacher = rank, size, folder, network(1)
         self.net = network(2)
         self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
         self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=GROW_AFTER)
@@ -83,6 +82,8 @@ class Training:
     def attach(self) -> None:
         self.model = DistributedDataParallel(self.net)
         self.wire = tw.attach(self.model, LINK, momentum=0.9, route="sharded", scaler=self.scaler, timeout=LIMIT)
+        alike = {"net": self.net, "optimizer": self.optimizer, "scaler": self.scaler}
+        self.checkpoints = tw.Checkpoints(self.folder, self.wire, **alike)
 
     def anew(self) -> None:
         """Another DDP, another wire, the same memory."""
@@ -105,36 +106,11 @@ class Training:
         self.step += 1
         return float(loss.detach())
 
-    def state(self) -> dict[str, Any]:
-        parts = ("net", "optimizer", "scaler", "wire")
-        return {"step": self.step, **{name: getattr(self, name).state_dict() for name in parts}}
-
-    def load(self, state: dict[str, Any]) -> None:
-        for name in ("net", "optimizer", "scaler", "wire"):
-            getattr(self, name).load_state_dict(state[name])
-        self.step = state["step"]
-
     def digest(self) -> str:
         whole = hashlib.sha256()
         for p in self.net.parameters():
             whole.update(p.detach().numpy().tobytes())
         return whole.hexdigest()[:16]
-
-
-def newest(folder: Path, rank: int, size: int) -> int:
-    """The last step that all ranks have saved; 0 if there is none."""
-    mine = {int(found[1]) for p in folder.iterdir() if (found := re.fullmatch(rf"step-(\d+)-rank-{rank}\.pt", p.name))}
-    everyone: list[set[int]] = [set()] * size
-    dist.all_gather_object(everyone, mine)
-    return max(set.intersection(*everyone), default=0)
-
-
-def save(folder: Path, rank: int, state: dict[str, Any]) -> None:
-    partial = folder / f"partial-{rank}"
-    torch.save(state, partial)
-    partial.rename(folder / f"step-{state['step']}-rank-{rank}.pt")
-    old = folder / f"step-{state['step'] - KEPT * SAVE_EVERY}-rank-{rank}.pt"
-    old.unlink(missing_ok=True)
 
 
 def live(
@@ -144,18 +120,15 @@ def live(
     limit = timedelta(seconds=LIMIT)
     named = dist.PrefixStore(f"generation/{generation}", store)
     dist.init_process_group("gloo", store=named, rank=rank, world_size=size, timeout=limit)
-    training = Training(rank, size)
+    training = Training(rank, size, folder)
     try:
-        train(training, folder, store, generation, rest, until)
+        train(training, store, generation, rest, until)
     finally:
         training.wire.close()
 
 
-def train(training: Training, folder: Path, store: dist.Store, generation: int, rest: float, until: int | None) -> None:
-    rank = training.rank
-    first = newest(folder, rank, training.size)
-    if first:
-        training.load(torch.load(folder / f"step-{first}-rank-{rank}.pt"))
+def train(training: Training, store: dist.Store, generation: int, rest: float, until: int | None) -> None:
+    rank, training.step = training.rank, training.checkpoints.load()
     losses: list[float] = []
     over = False
     while not over:
@@ -163,10 +136,10 @@ def train(training: Training, folder: Path, store: dist.Store, generation: int, 
         time.sleep(rest)
         if training.step % SAVE_EVERY:
             continue
-        save(folder, rank, training.state())
+        training.checkpoints.save(training.step)
         said = {"step": training.step, "digest": training.digest(), "loss": float(np.nanmean(losses))}
         said |= {"scale": training.scaler.get_scale(), "pid": os.getpid(), "generation": generation}
-        say(folder, rank, **said)
+        say(training.folder, rank, **said)
         losses = []
         told = torch.tensor([float(rank == 0 and (store.check(["over"]) or training.step == until))])
         dist.broadcast(told, 0)
@@ -204,6 +177,8 @@ def leave() -> None:
     gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
+    else:  # if it failed while it was made, torch does not start anew with the numbers by which it names groups
+        dist.distributed_c10d._world.group_count = 0
     gc.collect()
 
 
@@ -234,6 +209,8 @@ class Gang:
         """Have someone take the place of each that is dead, and all go on."""
         dead = [rank for rank, process in enumerate(self.processes) if process.exitcode not in (None, 0)]
         for rank in dead:
+            log = (self.folder / f"rank-{rank}.log").read_text()
+            assert self.processes[rank].exitcode == -signal.SIGKILL, f"a worker has failed by itself:\n{log}"
             self.processes[rank] = self._start(rank)
         if dead or self.store.check([f"lost/{self.generation}"]):
             self.next_generation()

@@ -1,4 +1,4 @@
-"""A training that goes on from its last checkpoint whenever it is started, and of which one worker dies now and then.
+"""A training that goes on from its newest checkpoint whenever it is started, and of which one worker dies now and then.
 
 python -m torch.distributed.run --standalone --nproc-per-node=3 --max-restarts=2 -m tests.training.resumable FOLDER \
     --die 1:7 --die 0:11
@@ -27,8 +27,9 @@ def train(rank: int, size: int, folder: Path, deaths: dict[int, int]) -> torch.T
     net, model = build()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.5)
     wire = tw.attach(model, "diana(rotated(1))", momentum=0.9, route="sharded", timeout=60.0)
-    checkpoints = tw.Checkpoints(folder / "checkpoints", wire, model=net, optimizer=optimizer)
-    for step in range(checkpoints.load(), STEPS):
+    checkpoints = tw.Checkpoints(folder, wire, model=net, optimizer=optimizer)
+    first = checkpoints.load()
+    for step in range(first, STEPS):
         if deaths.get(attempt) == step:  # in the backward pass, when half of the gradients are under way
             net.second.weight.register_hook(lambda _: os.kill(os.getpid(), signal.SIGKILL))
         optimizer.zero_grad()
