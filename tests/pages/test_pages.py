@@ -135,6 +135,7 @@ def test_predictions() -> None:
     assert f"{1e3 * step['measured']:.0f} ms measured" in captions["Training steps, predicted and measured"]
     told = [grid for kind in (scale, predicted) for grid in kind["grids"]]
     assert [table.rows[1:] for table in found.tables] == [grid["rows"] for grid in told]
+    assert html.count('<td class="words">') == len(predicted["steps"]), "names, which wrap; numbers do not"
 
 
 def test_a_page_is_the_same_each_time(tmp_path: Path) -> None:

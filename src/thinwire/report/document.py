@@ -12,6 +12,8 @@ from string import Template
 from thinwire.report.drawing import DARK, turn
 from thinwire.report.grid import Grid
 
+NUMBER = 12
+"""Letters that a number, a status or a short name fits into."""
 _ID = re.compile(r'\bid="([^"]+)"')
 _USE = re.compile(r'((?:href="#)|(?:url\(#))([^")]+)')
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
@@ -103,19 +105,27 @@ def figure(one: Figure) -> str:
 
 def table(grid: Grid, caption: bool = True) -> str:
     """A grid as a table, which scrolls by itself where it is wider than the page; its notes are below it."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in grid.heads)
-    rows = "".join(row(name, cells, "ours" if name in grid.ours else "") for name, *cells in grid.rows)
+    words = [_in_words([cells[number] for cells in grid.rows]) for number in range(1, len(grid.heads))]
+    classes = [' class="words"' if text else "" for text in (False, *words)]
+    head = "".join(f'<th scope="col"{of}>{escape(text)}</th>' for of, text in zip(classes, grid.heads, strict=True))
+    rows = "".join(row(name, cells, "ours" if name in grid.ours else "", words) for name, *cells in grid.rows)
     titled = f"<caption>{escape(grid.title)}</caption>" if caption else ""
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in grid.notes)
     body = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
     return f'<div class="scroll"><table>{titled}{body}</table></div>{notes}'
 
 
-def row(name: str, cells: Sequence[str], kind: str = "") -> str:
-    """A row of a table; `kind` is a class of the style."""
+def row(name: str, cells: Sequence[str], kind: str = "", words: Sequence[bool] = ()) -> str:
+    """A row of a table; `kind` is a class of the style; cells that `words` marks are texts, which wrap."""
     marked = f' class="{kind}"' if kind else ""
-    told = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+    classes = [' class="words"' if text else "" for text in words] or [""] * len(cells)
+    told = "".join(f"<td{of}>{escape(cell)}</td>" for of, cell in zip(classes, cells, strict=True))
     return f'<tr{marked}><th scope="row">{escape(name)}</th>{told}</tr>'
+
+
+def _in_words(cells: Sequence[str]) -> bool:
+    """Whether a column has long texts and no numbers."""
+    return max(map(len, cells), default=0) > NUMBER and all(cell[:1].isalpha() for cell in cells)
 
 
 def legend(names: Sequence[str]) -> str:
