@@ -72,7 +72,7 @@ def train(
         scales.append(scale.get_scale())
     result = {"gradients": seen, "weights": jobs.weights(net), "scales": scales, "skipped": skipped, "norms": norms}
     if wire is not None:
-        result |= {"stats": wire.stats(), "memory": wire.state_dict()["parameters"]}
+        result |= {"stats": wire.stats(), "memory": wire.state_dict()}
         wire.close()
     return result
 
@@ -95,8 +95,7 @@ def two_models_one_scaler(rank: int, size: int, link: str, scaled: bool) -> list
             scale.update()
             optimizer.zero_grad()
     results = [
-        {"weights": jobs.weights(net), "memory": wire.state_dict()["parameters"]}
-        for (net, _), wire in zip(pairs, wires, strict=True)
+        {"weights": jobs.weights(net), "memory": wire.state_dict()} for (net, _), wire in zip(pairs, wires, strict=True)
     ]
     for wire in wires:
         wire.close()
@@ -133,7 +132,7 @@ def checkpointed(rank: int, size: int, link: str, reentrant: bool, scaled: bool,
         scale.step(optimizer)
         scale.update()
         optimizer.zero_grad()
-    result = {"weights": jobs.weights(net), "memory": wire.state_dict()["parameters"]}
+    result = {"weights": jobs.weights(net), "memory": wire.state_dict()}
     wire.close()
     return result
 

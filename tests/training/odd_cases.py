@@ -36,7 +36,7 @@ def poisoned(rank: int, size: int, link: str, where: str, bad: bool) -> dict[str
         hook.remove()
         seen.append([bool(p.grad.to_dense().isfinite().all()) for p in net.parameters() if p.grad is not None])
         net.zero_grad()
-    found = {"finite": seen, "memory": wire.state_dict()["parameters"], "skipped": wire.stats().total.skipped}
+    found = {"finite": seen, "memory": wire.state_dict(), "skipped": wire.stats().total.skipped}
     wire.close()
     return found
 

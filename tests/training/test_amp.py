@@ -9,17 +9,10 @@ import torch
 
 from . import amp
 from .fleet import Fleet
+from .same import equal
 
 # grows with every second step, and is a power of two: scaling is exact as long as nothing over- or underflows
 GROWING = {"init_scale": 2.0**6, "growth_interval": 2}
-
-
-def equal(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return torch.equal(a, b) if isinstance(a, torch.Tensor) else bool(a == b)
 
 
 def same(results: list[dict[str, Any]], *keys: str) -> bool:
