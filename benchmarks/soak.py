@@ -12,177 +12,34 @@ all of them saved. The last rank is never killed: its process, and this one, are
 from __future__ import annotations
 
 import argparse
-import gc
-import hashlib
 import json
 import multiprocessing
 import os
 import random
+import shlex
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import timedelta
+from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from rich.console import Console
+from soak_worker import SAVE_EVERY, work
 
-import thinwire as tw
+from thinwire.report.grid import Grid
 from thinwire.report.provenance import provenance
 
-LINK = "diana(rotated(1))"
-SAVE_EVERY, ANEW_EVERY = 50, 330
-NAN_EVERY, GROW_AFTER = 30, 18
-"""Steps from one NaN to the next, on average, and without one until the scale grows: it does so a little more often."""
-KILL_EVERY, PAUSE_EVERY, PAUSE = 40.0, 20.0, (0.2, 3.0)
-"""Seconds, on average, and of a pause."""
-LIMIT = 30.0
-"""Of a collective, in seconds."""
-WIDTH, BATCH = 64, 16
+PAUSE_EVERY, PAUSE = 20.0, (0.2, 3.0)
+"""Seconds from one to the next, on average, and of a pause."""
 
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(["__main__", "torch._dynamo"])  # what DDP would import, at every start of a worker
-
-
-# ---- a worker ----
-
-
-def network(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 8))
-
-
-def batch(rank: int, step: int, size: int) -> Tensor:
-    """This worker's inputs of a step; one worker's hold a NaN now and then."""
-    x = torch.randn(BATCH, WIDTH, generator=torch.Generator().manual_seed(1000 * step + rank))
-    draw = random.Random(step)
-    if draw.randrange(NAN_EVERY) == 0 and draw.randrange(size) == rank:
-        x[0, 0] = float("nan")
-    return x
-
-
-class Training:
-    """All that is saved, and what it is attached to."""
-
-    def __init__(self, rank: int, size: int, folder: Path) -> None:
-        self.rank, self.size, self.folder, self.teacher = rank, size, folder, network(1)
-        self.net = network(2)
-        self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
-        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12, growth_interval=GROW_AFTER)
-        self.step = 0
-        self.attach()
-
-    def attach(self) -> None:
-        self.model = DistributedDataParallel(self.net)
-        self.wire = tw.attach(self.model, LINK, momentum=0.9, route="sharded", scaler=self.scaler, timeout=LIMIT)
-        alike = {"net": self.net, "optimizer": self.optimizer, "scaler": self.scaler}
-        self.checkpoints = tw.Checkpoints(self.folder, self.wire, **alike)
-
-    def anew(self) -> None:
-        """Another DDP, another wire, the same memory."""
-        state = self.wire.state_dict()
-        self.wire.close()
-        self.attach()
-        self.wire.load_state_dict(state)
-
-    def advance(self) -> float:
-        if self.step and self.step % ANEW_EVERY == 0:
-            self.anew()
-        x = batch(self.rank, self.step, self.size)
-        with torch.no_grad():
-            y = self.teacher(x.nan_to_num())
-        self.optimizer.zero_grad()
-        loss = (self.model(x) - y).square().mean()
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.step += 1
-        return float(loss.detach())
-
-    def digest(self) -> str:
-        whole = hashlib.sha256()
-        for p in self.net.parameters():
-            whole.update(p.detach().numpy().tobytes())
-        return whole.hexdigest()[:16]
-
-
-def live(
-    rank: int, size: int, folder: Path, store: dist.Store, generation: int, rest: float, until: int | None
-) -> None:
-    """Train from the newest checkpoint on, until told to stop, or until step `until`, or until something fails."""
-    limit = timedelta(seconds=LIMIT)
-    named = dist.PrefixStore(f"generation/{generation}", store)
-    dist.init_process_group("gloo", store=named, rank=rank, world_size=size, timeout=limit)
-    training = Training(rank, size, folder)
-    try:
-        train(training, store, generation, rest, until)
-    finally:
-        training.wire.close()
-
-
-def train(training: Training, store: dist.Store, generation: int, rest: float, until: int | None) -> None:
-    rank, training.step = training.rank, training.checkpoints.load()
-    losses: list[float] = []
-    over = False
-    while not over:
-        losses.append(training.advance())
-        time.sleep(rest)
-        if training.step % SAVE_EVERY:
-            continue
-        training.checkpoints.save(training.step)
-        said = {"step": training.step, "digest": training.digest(), "loss": float(np.nanmean(losses))}
-        said |= {"scale": training.scaler.get_scale(), "pid": os.getpid(), "generation": generation}
-        say(training.folder, rank, **said)
-        losses = []
-        told = torch.tensor([float(rank == 0 and (store.check(["over"]) or training.step == until))])
-        dist.broadcast(told, 0)
-        over = bool(told.item())
-
-
-def say(folder: Path, rank: int, **what: Any) -> None:
-    with (folder / f"rank-{rank}.jsonl").open("a") as log:
-        log.write(json.dumps({"time": time.time(), **what}) + "\n")
-
-
-def work(rank: int, size: int, folder: Path, port: int, rest: float, until: int | None) -> None:
-    """One generation after another, until the last one ends well."""
-    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    log = os.open(folder / f"rank-{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1), os.dup2(log, 2), os.close(log)
-    torch.set_num_threads(1)
-    store = dist.TCPStore("127.0.0.1", port, is_master=False)
-    tried = 0
-    while True:
-        while (generation := int(store.get("generation"))) <= tried:
-            time.sleep(0.1)
-        tried = generation
-        try:
-            live(rank, size, folder, store, generation, rest, until)
-            return
-        except RuntimeError as error:  # what the loss of a worker looks like, in thinwire and in torch
-            say(folder, rank, failed=generation, error=str(error), kind=type(error).__name__)
-        store.set(f"lost/{generation}", "")
-        leave()
-
-
-def leave() -> None:
-    """Let go of a group that has failed."""
-    gc.collect()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-    else:  # if it failed while it was made, torch does not start anew with the numbers by which it names groups
-        dist.distributed_c10d._world.group_count = 0
-    gc.collect()
-
-
-# ---- the launcher ----
 
 
 class Gang:
@@ -231,11 +88,13 @@ def held(pid: int) -> dict[str, float]:
     return {"rss_mb": resident / 1e6, "fds": fds, "threads": tasks}
 
 
-def soak(gang: Gang, seconds: float, seed: int, every: float) -> tuple[list[dict[str, Any]], Counter[str]]:
+def soak(
+    gang: Gang, seconds: float, seed: int, every: float, kill_every: float
+) -> tuple[list[dict[str, Any]], Counter[str]]:
     """Do harm for so many seconds, and look at the processes every now and then."""
     draw, faults, samples = random.Random(seed), Counter[str](), list[dict[str, Any]]()
     begun = time.monotonic()
-    next_kill, next_pause = (begun + draw.expovariate(1 / mean) for mean in (KILL_EVERY, PAUSE_EVERY))
+    next_kill, next_pause = (begun + draw.expovariate(1 / mean) for mean in (kill_every, PAUSE_EVERY))
     next_look = begun
     paused: tuple[int, float] | None = None  # a process that is stopped, and until when
     while (now := time.monotonic()) < begun + seconds:
@@ -251,7 +110,7 @@ def soak(gang: Gang, seconds: float, seed: int, every: float) -> tuple[list[dict
         if now > next_kill:
             draw.choice(gang.processes[:-1]).kill()
             faults["kills"] += 1
-            next_kill = now + draw.expovariate(1 / KILL_EVERY)
+            next_kill = now + draw.expovariate(1 / kill_every)
         if now > next_look:
             who = {"launcher": os.getpid(), "survivor": gang.processes[-1].pid or 0}
             samples.append({"seconds": now - begun, **{name: held(pid) for name, pid in who.items()}})
@@ -270,9 +129,6 @@ def finish(gang: Gang, seconds: float = 300.0) -> None:
         assert time.monotonic() < deadline, "the workers do not come to an end"
         gang.heal()
         time.sleep(0.1)
-
-
-# ---- the verdict ----
 
 
 def growth(seconds: np.ndarray, values: np.ndarray, blocks: int = 12) -> dict[str, float]:
@@ -330,6 +186,38 @@ def verdict(folder: Path, size: int, samples: list[dict[str, Any]], reference: d
     }
 
 
+def told(found: dict[str, Any]) -> Grid:
+    """The figures as a table."""
+    settings, faults = found["settings"], found["faults"]
+    names = {"rss_mb": "memory, MB", "fds": "file descriptors", "threads": "threads"}
+    rows = [
+        (f"{who}: {names[what]}", *(f"{one[key]:.1f}" for key in one), "yes" if found["flat"][who][what] else "**no**")
+        for who, grows in found["growth"].items()
+        for what, one in grows.items()
+    ]
+    equal = found["replicas_bit_equal"] and found["as_undisturbed"]
+    notes = (
+        f"{found['steps']:,} steps, {found['checkpoints'] // settings['workers']} checkpoints, {found['generations']} "
+        f"groups; bits {'equal' if equal else 'NOT equal'} on all workers, and to those of an undisturbed run over its "
+        f"first {found['undisturbed_steps_compared'] * SAVE_EVERY:,} steps",
+        f"loss {found['first_loss']:.2g} at first, {found['last_loss']:.2g} at last; loss scale from "
+        f"{found['scales'][0]:g} to {found['scales'][1]:g}",
+        "growth: of a line through the last three quarters, ± 95 %; flat: not above that, or below 1 % an hour",
+    )
+    done = f"{faults['kills']} kills, {faults['pauses']} pauses"
+    title = f"{settings['minutes']:g} minutes, {settings['workers']} workers, {done}"
+    return Grid(title, ("", "mean", "growth an hour", "±", "flat"), rows, notes=notes)
+
+
+def columns(samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """The samples, a list for each figure."""
+    series = {
+        who: {what: [round(sample[who][what], 2) for sample in samples] for what in samples[0][who]}
+        for who in ("launcher", "survivor")
+    }
+    return {"seconds": [round(sample["seconds"], 1) for sample in samples], **series}
+
+
 def undisturbed(size: int, steps: int) -> dict[int, str]:
     """The digests of the first steps of the same training, of which nobody is killed or stopped."""
     with tempfile.TemporaryDirectory() as folder:
@@ -348,6 +236,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kill-every", type=float, default=40.0, help="seconds, on average")
     parser.add_argument("--rest", type=float, default=0.02, help="seconds that a worker sleeps after each step")
     parser.add_argument("--compare", type=int, default=1000, help="steps that an undisturbed run is to agree on")
     parser.add_argument("--json", type=Path, help="where the figures go")
@@ -358,18 +247,19 @@ def main() -> None:
         gang = Gang(asked.workers, folder, asked.rest, None)
         seconds = 60 * asked.minutes
         try:
-            samples, faults = soak(gang, seconds, asked.seed, every=max(seconds / 720, 0.5))
+            samples, faults = soak(gang, seconds, asked.seed, max(seconds / 720, 0.5), asked.kill_every)
             finish(gang)
         finally:
             gang.end()
         steps = min(asked.compare, max(point["step"] for point in read(folder, asked.workers)[0]))
         found = verdict(folder, asked.workers, samples, undisturbed(asked.workers, steps))
-    for what, value in {**faults, **found}.items():
-        print(f"{what}: {json.dumps(value)}")
+    settings = {"minutes": asked.minutes, "workers": asked.workers, "seed": asked.seed, "rest": asked.rest}
+    found = {"provenance": made, "settings": settings, "faults": faults, **found}
+    grid = told(found)
+    grid.print(Console())
     if asked.json:
-        settings = {"minutes": asked.minutes, "workers": asked.workers, "seed": asked.seed, "rest": asked.rest}
-        whole = {"provenance": made, "settings": settings, "faults": faults, **found, "samples": samples}
-        asked.json.write_text(json.dumps(whole, indent=1) + "\n")
+        file = {"benchmark": "soak", "command": shlex.join(["python", *sys.argv]), "grids": [asdict(grid)], **found}
+        asked.json.write_text(json.dumps({**file, "samples": columns(samples)}) + "\n")
     good = found["replicas_bit_equal"] and found["as_undisturbed"] and found["losses_finite"]
     sys.exit(not (good and all(all(what.values()) for what in found["flat"].values())))
 

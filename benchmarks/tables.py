@@ -1,10 +1,10 @@
-"""Writes the tables of four pages of docs from the JSON of their runs, so that no figure is typed by hand.
+"""Writes the tables of five pages of docs from the JSON of their runs, so that no figure is typed by hand.
 
     python benchmarks/tables.py
 
-What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md and
-docs/options.md of benchmarks/results, in docs/reproductions.md of examples/results, in docs/scale.md of
-benchmarks/predictions.
+What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md,
+docs/options.md and docs/trust.md of benchmarks/results, in docs/reproductions.md of examples/results, in
+docs/scale.md of benchmarks/predictions.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 RESULTS = ROOT / "benchmarks" / "results"
 IMAGES = ROOT / "docs" / "images"
 OPTIONS = ROOT / "docs" / "options.md"
+TRUST = ROOT / "docs" / "trust.md"
 REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
 EXAMPLES = ROOT / "examples" / "results"
 SCALE = ROOT / "docs" / "scale.md"
@@ -61,5 +62,11 @@ def _origin(found: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    for page, results in ((PAGE, RESULTS), (OPTIONS, RESULTS), (REPRODUCTIONS, EXAMPLES), (SCALE, PREDICTIONS)):
+    for page, results in (
+        (PAGE, RESULTS),
+        (OPTIONS, RESULTS),
+        (TRUST, RESULTS),
+        (REPRODUCTIONS, EXAMPLES),
+        (SCALE, PREDICTIONS),
+    ):
         page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")

@@ -28,10 +28,11 @@ def test_the_pages_tables_are_those_of_the_results(script: ModuleType) -> None:
     assert script.filled(page) == page, "run: python benchmarks/tables.py"
 
 
-def test_the_options_are_those_of_the_results(script: ModuleType) -> None:
-    page = script.OPTIONS.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["options", "trust"])
+def test_the_pages_of_one_table_are_those_of_the_results(script: ModuleType, name: str) -> None:
+    page = getattr(script, name.upper()).read_text(encoding="utf-8")
     assert script.filled(page) == page, "run: python benchmarks/tables.py"
-    assert [name for _, name, _ in script.PLACE.findall(page)] == ["options"]
+    assert [table for _, table, _ in script.PLACE.findall(page)] == [{"options": "options", "trust": "soak"}[name]]
 
 
 def test_the_reproductions_are_those_of_the_examples(script: ModuleType) -> None:
@@ -48,7 +49,7 @@ def test_every_table_has_a_command_and_every_command_a_table(script: ModuleType)
     )
     shown = [name for _, name, _ in script.PLACE.findall(script.PAGE.read_text(encoding="utf-8"))]
     assert sorted(measured) == sorted(shown)
-    assert {file.stem for file in script.RESULTS.glob("*.json")} <= {*measured, "options"}
+    assert {file.stem for file in script.RESULTS.glob("*.json")} <= {*measured, "options", "soak"}
 
 
 def test_a_table_is_made_from_its_file(script: ModuleType, tmp_path: Path) -> None:
