@@ -43,6 +43,7 @@ GROWING = tw.Stages(
     {i * DENSE_STEPS // 4: tw.ef14(tw.TopK(share)) for i, share in enumerate((0.25, 0.063, 0.016))} | {DENSE_STEPS: TOP}
 )
 TWO, ONE = tw.dcgd(tw.Rotated(bits=2)), tw.diana(tw.Rotated(bits=1))
+QUARTER = tw.diana(tw.RandK(0.25, block=256) >> tw.Rotated(bits=1))
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,11 @@ OPTIONS = {
     "ef14-m-growing": Option("… sparsity warm-up", "ef14-m", GROWING, local=True),
     "dgc": Option("… both: DGC", "ef14-m", GROWING, local=True, mask=True),
     "diana": Option("DIANA, 1 bit, local momentum", "", ONE, local=True),
+    "diana-geometry": Option("… in Adam's geometry", "diana", ONE, local=True, geometry=True),
     "diana-dense": Option("… its first fifth dense", "diana", ONE, local=True, dense=DENSE_STEPS),
     "diana-frozen": Option("… then v̂ frozen", "diana-dense", ONE, local=True, dense=DENSE_STEPS, frozen=True),
     "onebit-adam": Option("1-bit Adam", "diana-dense", tw.ef14(tw.Sign()), own=True, dense=DENSE_STEPS, frozen=True),
-    "diana-geometry": Option("… in Adam's geometry", "diana", ONE, local=True, geometry=True),
+    "diana-quarter": Option("DIANA, 1 bit of Rand-25 %, local momentum", "", QUARTER, local=True),
     "two": Option("2 bits, no memory", "", TWO),
     "two-geometry": Option("… in Adam's geometry", "two", TWO, geometry=True),
 }  # fmt: skip
@@ -238,8 +240,9 @@ def grid(runs: Sequence[dict[str, Any]]) -> Grid:
     rows = []
     for name, (rate, losses, first) in best.items():
         base = OPTIONS[name].base
-        rows.append([OPTIONS[name].title, f"{first['ratio_whole']:.1f}", f"{rate:g}", _spread(losses), "–"])
+        rows.append([OPTIONS[name].title, f"{first['ratio_whole']:.1f}", f"{rate:g}", _spread(losses), "", ""])
         if base in best:
+            rows[-1][-2] = OPTIONS[base].title.removeprefix("… ")
             others = best[base][1]
             better = _mean(losses) - _mean(others)
             apart = max(losses) < min(others) or min(losses) > max(others)
@@ -249,9 +252,9 @@ def grid(runs: Sequence[dict[str, Any]]) -> Grid:
     notes = (
         f"a GPT of {runs[0]['parameters']:,} parameters, {WORKERS} workers, {STEPS} steps, {len(seeds)} seeds; "
         f"held-out loss in nats a byte, mean and range, at the best of the learning rates {grid_of_rates}",
-        "fewer bytes: over the whole run, dense steps included; a row with … adds to the one above it without",
+        "fewer bytes: over the whole run, dense steps included; a row with … adds to what it is compared with",
     )
-    heads = ("", "fewer bytes", "rate", "loss", "against what it adds to")
+    heads = ("", "fewer bytes", "rate", "loss", "compared with", "difference")
     return Grid("Options, each against what it would be added to", heads, rows, notes=notes)
 
 
