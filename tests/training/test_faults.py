@@ -22,6 +22,7 @@ from .jobs import train
 
 ODD: dict[str, dict[str, Any]] = {
     "link": {"link": "diana(rotated(2))"},
+    "auto": {"link": "auto"},
     "down": {"down": "diana(rotated(3))"},
     "route": {"route": "gather"},
     "momentum": {"momentum": 0.9},
@@ -48,7 +49,7 @@ def attach_oddly(rank: int, size: int, what: str) -> str:
 
 @pytest.mark.parametrize("what", [*ODD, "thinwire", "order"])
 def test_the_first_difference_is_named_at_the_start(fleet: Fleet, what: str) -> None:
-    first = {"order": "first.weight = "}.get(what, f"{what} = ")
+    first = {"order": "first.weight = ", "auto": "link = "}.get(what, f"{what} = ")
     for message in fleet.run(attach_oddly, what):
         assert "thinwire: the workers differ: rank 0 has " in message
         ours, theirs = message.split("rank 1 has ")

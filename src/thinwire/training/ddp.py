@@ -105,9 +105,11 @@ def attach(
     notes: list[str] = []
     if checksum and not group.checksummed:
         notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
-    if link == AUTO and momentum is None and down is None and route is None:
+    tries = link == AUTO and momentum is None and down is None and route is None
+    group.agree({"link": "by trials" if tries else "given", "scaler": scaler is not None})
+    if tries:
         values = sum(p.numel() for p in (parameters.dense | parameters.sparse).values())
-        group.agree({"thinwire": __version__, "workers": group.size, "link": AUTO, "values": values})
+        group.agree({"thinwire": __version__, "workers": group.size, "values": values})
         with group.naming("a trial of auto"):
             choice = choose(group, group.pg, values)
         if isinstance(choice.what, torch.dtype):
@@ -115,7 +117,6 @@ def attach(
             return PlainWire(model, choice.what, choice.reason)
         link = choice.what
         notes.append(choice.reason)
-    group.agree({"scaler": scaler is not None})
     settings = Settings(
         link=_meant(link, momentum),
         down=parse_link(down) if isinstance(down, str) else down,
