@@ -250,8 +250,9 @@ def load_across(rank: int, size: int) -> tuple[str, int, tuple[str, ...]]:
     except ValueError as error:
         said = str(error)
     plain.load_state_dict(linked.state_dict(), strict=False)
-    plain.load_state_dict(plain.state_dict())
-    linked.load_state_dict(plain.state_dict())
+    again = tw.PlainWire(build()[1], torch.float32, "asked for")
+    again.load_state_dict(plain.state_dict() if rank == 0 else None)  # the others join
+    linked.load_state_dict(again.state_dict())
     fresh = all(not bool(part.any()) for parts in linked.state_dict()["parameters"].values() for part in parts.values())
     linked.close()
     return said, linked.state_dict()["steps"] if fresh else -1, linked.stats().notes

@@ -15,7 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from thinwire._check import fault
 from thinwire.comm import Group, ProcessGroup
+from thinwire.training import elastic
 from thinwire.training.log import NO_LOG, Board, Log, begin
+from thinwire.training.state import together
 from thinwire.training.stats import Stats, Tally
 
 
@@ -37,6 +39,7 @@ class PlainWire:
         self._dtype, self._reason = dtype, reason
         self._group = model.process_group
         self._last, self._total = Tally(), Tally()
+        self._before = 0  # steps that were made before this wire's
         self._log = NO_LOG
         model.register_comm_hook(self, _hook)
 
@@ -55,19 +58,33 @@ class PlainWire:
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing is remembered but the number of steps."""
-        return {"version": 1, "plain": True, "steps": self._total.steps}
+        return {"version": 1, "plain": True, "steps": self._steps}
+
+    @property
+    def _steps(self) -> int:
+        return self._before + self._total.steps
 
     def load_state_dict(self, state: Mapping[str, Any] | None, *, strict: bool = True) -> None:
-        """Go on. Raises ValueError, if `strict`, for the state of a link, which remembers what would be lost here."""
+        """Go on at the step of a state; None for a worker that joins. All workers call this together.
+
+        Raises:
+            ValueError: the state of a link, if `strict`: it remembers what would be lost here; or the states of the
+                workers are not of one save.
+            PeerError: another worker's state was refused.
+        """
+        refusal: ValueError | None = None
         if strict and state is not None and not state.get("plain"):
             link = state.get("settings", {}).get("link")
             way_out = (
                 f"Attach with the link that it was saved with: attach(model, {link!r}); or drop what it remembers with "
                 "strict=False."
             )
-            raise ValueError(
+            refusal = ValueError(
                 fault("load_state_dict", "auto chose a plain all-reduce here", f"a state of {link}", way_out)
             )
+        group = self.group
+        together(group, "load_state_dict", refusal)
+        self._before = elastic.agreed(elastic.tell(group, state, False)).steps - self._total.steps
 
     def log(self, path: str | Path, *, every: int = 1, tensorboard: str | Path | Board | None = None) -> Log:
         """Keep a log of the training from here on, as `Wire.log` does; of bytes and of whole steps' seconds."""
@@ -93,7 +110,7 @@ class PlainWire:
         self._last.add(tally)
         self._total.add(tally)
         if bucket.is_last():
-            self._log.heard(self._total.steps, self._last, {})
+            self._log.heard(self._steps, self._last, {})
         reduce = default_hooks.allreduce_hook if self._dtype == torch.float32 else default_hooks.bf16_compress_hook
         return reduce(self._group, bucket)
 
