@@ -64,6 +64,21 @@ def test_local_momentum_is_the_running_average() -> None:
         torch.testing.assert_close(net.weight.grad, average / (1 - beta**step), rtol=1e-5, atol=1e-6)
 
 
+def test_parameters_that_are_frozen_in_between_are_left_alone() -> None:
+    model, memory = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)), tw.LinkMemory()
+    for frozen in (False, True, False):
+        model.zero_grad()
+        model[0].requires_grad_(not frozen)
+        model(torch.ones(1, 64)).sum().backward()
+        tw.reduce_gradients_(model.named_parameters(), "dcgd(rotated(4))", memory, tw.LocalGroup(1))
+        assert (model[0].weight.grad is None) == frozen
+        assert model[1].weight.grad.any()
+    memory = tw.LinkMemory()
+    tw.reduce_gradients_(model[1].named_parameters("1"), "dcgd(rotated(4))", memory, tw.LocalGroup(1))
+    with pytest.raises(ValueError, match=r"those of the first call; got \['0.weight', '0.bias'\]"):
+        tw.reduce_gradients_(model.named_parameters(), "dcgd(rotated(4))", memory, tw.LocalGroup(1))
+
+
 def test_a_missing_gradient_counts_as_zeros() -> None:
     net = nn.Linear(64, 64)
     net.weight.grad = torch.ones(64, 64)

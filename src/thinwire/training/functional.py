@@ -176,14 +176,15 @@ def reduce_gradients_(
     """Replace each parameter's `.grad` by the estimate of its mean over all workers: training without DDP.
 
     Args:
-        parameters: `model.named_parameters()`; a missing gradient counts as zeros.
+        parameters: `model.named_parameters()`; a missing gradient counts as zeros, as does that of a parameter that was
+            frozen after the first call, which is left alone.
         link: what they travel by, as for `attach`.
         memory, group: as for `all_reduce`; the group holds one worker in each process.
         momentum, scaler, optimizer: as for `attach`. With a scaler call this before `scaler.unscale_` and
             `scaler.step`, so that all workers find the same.
 
     Raises:
-        ValueError: a gradient is sparse.
+        ValueError: a gradient is sparse, or a parameter was frozen in the first call.
 
     >>> import torch, thinwire as tw
     >>> model = torch.nn.Linear(64, 64)
@@ -192,12 +193,16 @@ def reduce_gradients_(
     >>> bool((model.weight.grad - 1).abs().max() < 0.6)
     True
     """
-    listed = [(name, p) for name, p in parameters if p.requires_grad]
-    reducer, by_name = memory.reducer, dict(listed)
+    given = list(parameters)
+    listed, by_name = [(name, p) for name, p in given if p.requires_grad], dict(given)
+    reducer = memory.reducer
     if reducer is None:
         link = parse_sender(link) if isinstance(link, str) else link
         settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         reducer = memory.begin_with(Reducer(listed, settings, memory.met(group)))
+    if new := [name for name, _ in listed if name not in reducer.shapes]:
+        way_out = "Go on with a new LinkMemory, which may load this one's state with strict=False."
+        raise ValueError(fault("reduce_gradients_", "the parameters are those of the first call", new, way_out))
     reducer.rates.now = rates_of(optimizer, {id(p): name for name, p in listed})
     scale = None
     if scaler is not None and scaler.is_enabled():
@@ -210,12 +215,14 @@ def reduce_gradients_(
     for frame, estimate in zip(reducer.frames, finish_all(rounds), strict=True):
         for slot in frame.slots:
             parameter = by_name[slot.name]
+            if not parameter.requires_grad:  # frozen since the first call: an optimiser would move it by a gradient
+                continue
             part = estimate[slot.part].view_as(parameter)
             parameter.grad = (part if scale is None else part * scale).to(parameter.dtype)
 
 
 def _gradient(name: str, parameter: Parameter) -> Tensor:
-    if parameter.grad is None:
+    if parameter.grad is None or not parameter.requires_grad:
         return torch.zeros_like(parameter)
     if parameter.grad.is_sparse:
         way_out = "Leave the parameter out, and reduce its gradient by torch.distributed.all_reduce."
