@@ -247,7 +247,10 @@ def main() -> None:
         gang = Gang(asked.workers, folder, asked.rest, None)
         seconds = 60 * asked.minutes
         try:
-            samples, faults = soak(gang, seconds, asked.seed, max(seconds / 720, 0.5), asked.kill_every)
+            while not (folder / "rank-0.jsonl").exists():  # the first start takes long: everything is imported
+                gang.heal()
+                time.sleep(0.1)
+            samples, faults = soak(gang, seconds, asked.seed, seconds / 720, asked.kill_every)
             finish(gang)
         finally:
             gang.end()
