@@ -1,0 +1,105 @@
+"""The methods that are compared: how gradients travel, and whose momentum it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import thinwire as tw
+from thinwire.exchange import default_down, route_bytes
+from thinwire.training.reducer import Settings
+
+BETA = 0.9
+LARGE = 1 << 23
+"""The length of a frame of a large model: its route is taken, since for our small ones latency would decide."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: a link up, one down where the default will not do, and β of the workers' own running averages.
+
+    With `momentum` the optimiser has none of its own. `group` says who it is: the optimiser run dense, what others
+    use, or ours.
+    """
+
+    name: str
+    label: str
+    group: str
+    link: str
+    down: str | None = None
+    momentum: float | None = None
+    dense_steps: int = 0
+
+    @property
+    def kind(self) -> str:
+        """Which grid of learning rates it is tuned on."""
+        return "server" if self.momentum is None else "local"
+
+    def settings(self, workers: int, seed: int) -> Settings:
+        """What `attach` would be given, and the route that it would take with a model of millions of parameters."""
+        link = tw.parse_link(self.link)
+        down = None if self.down is None else tw.parse_link(self.down)
+        bound = link.bind(workers)
+        costs = route_bytes(bound, (down or default_down(bound, LARGE)).bind(workers), LARGE, workers)
+        route = min(costs, key=lambda name: (costs[name], name))
+        return Settings(link, down, route, momentum=self.momentum, warmup_steps=self.dense_steps, seed=seed)
+
+    def pending(self) -> str | None:
+        """Why it cannot be run with this thinwire; None if it can."""
+        try:
+            self.settings(4, 0)
+        except ValueError as error:
+            return str(error)
+        return None
+
+
+def _row(name: str, label: str, group: str, link: str, down: str | None = None, **more: float) -> Method:
+    return Method(name, label, group, link, down, **more)  # type: ignore[arg-type]
+
+
+def _ours(name: str, label: str, link: str, down: str | None = None, momentum: float = BETA) -> Method:
+    return Method(name, label, "ours", link, down, momentum=momentum)
+
+
+def _both(name: str, label: str, link: str, momentum: float | None = BETA) -> Method:
+    return Method(name, label, "ours", link, link, momentum=momentum)
+
+
+TOP2 = "topk(0.02) >> dither(bits=4, rounding='nearest')"
+TOP1 = "topk(0.01) >> dither(bits=4, rounding='nearest')"
+QUARTER, EIGHTH = "randk(0.25) >> rotated(1)", "randk(0.125) >> rotated(1)"
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        _row("dense", "dense", "dense", "dcgd(identity())"),
+        _row("dense-m", "dense, local momentum", "dense", "dcgd(identity())", momentum=BETA),
+        # what others use
+        _row("fp16", "float16", "others", "dcgd(float16())"),
+        _row("powersgd-4", "PowerSGD, rank 4", "others", "lowrank(4)", dense_steps=10),
+        _row("powersgd-1", "PowerSGD, rank 1", "others", "lowrank(1)", dense_steps=10),
+        _row("qsgd", "QSGD, 4 bits", "others", "dcgd(dither(bits=4, norm=2, block=512))"),
+        _row("terngrad", "TernGrad", "others", "dcgd(ternary())"),
+        _row("topk", "Top-1 %, error feedback", "others", "ef14(topk(0.01))"),
+        _row("sign", "sign, error feedback", "others", "ef14(sign())"),
+        # ours, the optimiser as it was
+        _row("rot3", "rotated 3 bits", "ours", "dcgd(rotated(3))"),
+        _row("rot2", "rotated 2 bits", "ours", "dcgd(rotated(2))"),
+        _both("ef-top2", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})", momentum=None),
+        # ours, local momentum
+        _ours("rot3-m", "DIANA, 3 bits", "diana(rotated(3))"),
+        _ours("rot2-m", "DIANA, 2 bits", "diana(rotated(2))"),
+        _ours("rot1-3-m", "DIANA, 1 bit up, 3 down", "diana(rotated(1))", "diana(rotated(3))"),
+        _ours("rot1-m", "DIANA, 1 bit", "diana(rotated(1))"),
+        _ours("half-m", "DIANA, 1 bit of a half up, 1 down", "diana(randk(0.5) >> rotated(1))", "diana(rotated(1))"),
+        _ours("quarter-m", "DIANA, 1 bit of a quarter up, 1 down", f"diana({QUARTER})", "diana(rotated(1))"),
+        _both("ef-quarter-m", "EF21, 1 bit of a quarter", f"ef21(({QUARTER}).contractive())"),
+        _both("eighth-m", "DIANA, 1 bit of an eighth", f"diana({EIGHTH})"),
+        _both("ef-eighth-m", "EF21, 1 bit of an eighth", f"ef21(({EIGHTH}).contractive())"),
+        _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
+        _both("top1-m", "EF21, Top-1 %, 4 bits", f"ef21({TOP1})"),
+        _both("ef14-top2-m", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})"),
+        _row("lowrank-4-m", "LowRank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
+        _row("lowrank-1-m", "LowRank 1, momentum", "ours", "lowrank(1)", momentum=BETA, dense_steps=10),
+    )
+}
+"""Every method by its name, in the order of the tables."""
