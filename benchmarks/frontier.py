@@ -21,9 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from frontier_lib import images
 from frontier_lib.methods import METHODS
 from frontier_lib.order import cells
@@ -31,6 +28,9 @@ from frontier_lib.plan import Cell, Config, next_run
 from frontier_lib.records import Records
 from frontier_lib.simulate import run
 from frontier_lib.tasks import TASKS
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
 from thinwire.report.provenance import provenance
 
 ROOT = Path(__file__).parents[1]

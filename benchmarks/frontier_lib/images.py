@@ -42,7 +42,7 @@ def load(folder: Path) -> Images:
 
 
 def read_idx(file: Path) -> np.ndarray:
-    """The array in a gzipped IDX file of bytes: two zeros, the type 8, the number of dimensions, the sizes, the data."""
+    """The array in a gzipped IDX file of bytes: two zeros, the type 8, the number of dimensions, sizes, data."""
     try:
         data = gzip.decompress(file.read_bytes())
     except OSError as error:
