@@ -124,7 +124,7 @@ def _train(
         for frame, estimate in zip(reducer.frames, estimates, strict=True):
             for slot in frame.slots:
                 p = parameters[slot.name]
-                p.grad = estimate[slot.start : slot.start + slot.size].view_as(p)
+                p.grad = estimate[slot.part].view_as(p)
         if step in looks:
             got = torch.cat([estimate[: frame.d] for frame, estimate in zip(reducer.frames, estimates, strict=True)])
             errors.append((step + 1, round(float((got - wanted).norm() / wanted.norm()), 4)))
@@ -137,13 +137,15 @@ def _train(
 
 
 def kept(reducer: Reducer) -> float:
-    """Numbers a parameter that one worker keeps from step to step: shifts, means, errors, averages."""
+    """Numbers a parameter that one worker keeps from step to step: shifts, means, errors, averages.
+
+    Of what all workers hear alike this process has one copy, of everything else a row for each worker.
+    """
     n = reducer.group.size
-    count = 0.0
-    for exchange in reducer.exchanges:
-        for place, state in zip(("up", "down"), exchange.state, strict=True):
-            for name, tensor in state.tensors().items():
-                everyones = name == "mean" and (place == "down" or len(tensor) == 1)
-                count += tensor.numel() if everyones else tensor.numel() / n
-    count += sum(average.numel() / n for average in reducer.averages.values())
+    count = sum(average.numel() / n for average in reducer.averages.values())
+    for carrier in reducer.carriers:
+        for name, part in carrier.state_dict().items():
+            if isinstance(part, Tensor):
+                heard = name == "down.mean" or (name == "up.mean" and len(part) == 1)
+                count += part.numel() if heard else part.numel() / n
     return count / sum(frame.d for frame in reducer.frames)

@@ -1,4 +1,4 @@
-"""The frontier's parts: what a cell still needs, records that survive a kill, data dealt, one run equal to plain SGD."""
+"""The frontier: what a cell still needs, records that survive a kill, rows dealt, a run that equals plain SGD."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from frontier_lib import images, methods, nets, order, plan, records, simulate, tasks  # noqa: E402
+from frontier_lib import images, methods, nets, order, plan, records, simulate, tasks
 
 
 def record(loss: float | None) -> dict[str, Any]:
