@@ -46,22 +46,31 @@ def gradients(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor]) -> Gra
     return told
 
 
-class Mean:
-    """What the estimate is compared with: the mean of what the workers have to tell, kept outside the reducer."""
+class Told:
+    """What the workers have to tell, kept outside the reducer: each one's gradient, or its running average.
 
-    def __init__(self, beta: float | None) -> None:
-        self.beta, self.t, self.value = beta, 0, torch.zeros(())
+    m / (1 − β^t) with m ← β m + (1 − β) g; by linearity their mean is that of the mean gradient.
+    """
 
-    def add(self, told: dict[str, Tensor], names: Sequence[str]) -> Tensor:
-        """The mean gradient, or its running average m / (1 − β^t) with m ← β m + (1 − β) g."""
-        g = torch.cat([told[name].mean(0).reshape(-1) for name in names])
+    def __init__(self, beta: float | None, names: Sequence[str]) -> None:
+        self.beta, self.names, self.t = beta, names, 0
+        self.each = torch.zeros(())
+
+    def add(self, gradients: dict[str, Tensor]) -> None:
+        """The gradients of a step, (n, *shape) each."""
+        g = torch.cat([gradients[name].flatten(1) for name in self.names], dim=1)
         self.t += 1
-        if self.beta is None or self.t == 1:
-            self.value = g
-        else:
-            now = (1 - self.beta) / (1 - self.beta**self.t)
-            self.value = torch.lerp(self.value, g, now)
-        return self.value
+        if self.beta is not None and self.t > 1:
+            g = torch.lerp(self.each, g, (1 - self.beta) / (1 - self.beta**self.t))
+        self.each = g
+
+    def compare(self, estimate: Tensor) -> tuple[float, float]:
+        """‖v̂ − v̄‖ / ‖v̄‖, and √(mean ‖v_i‖²) / ‖v̄‖, how much larger the workers' vectors are than their mean."""
+        mean = self.each.mean(0)
+        size = float(mean.norm())
+        return round(float((estimate - mean).norm()) / size, 4), round(
+            float(self.each.norm(dim=1).square().mean().sqrt()) / size, 3
+        )
 
 
 def run(config: Config, folder: Path) -> dict[str, Any]:
@@ -104,30 +113,30 @@ def _train(
     batches: Callable[[int], tuple[Tensor, Tensor]],
 ) -> dict[str, Any]:
     task = TASKS[config.task]
-    told_by, mean = gradients(model, task.loss), Mean(method.momentum)
+    told_by = gradients(model, task.loss)
     parameters = dict(model.named_parameters())
-    order = [slot.name for frame in reducer.frames for slot in frame.slots]
+    told = Told(method.momentum, [slot.name for frame in reducer.frames for slot in frame.slots])
     looks = {config.steps * (i + 1) // LOOKS - 1 for i in range(LOOKS)}
-    errors: list[tuple[int, float]] = []
+    errors: list[tuple[int, float, float]] = []
     losses: list[tuple[int, float]] = []
     since: list[float] = []
     for step in range(config.steps):
-        told, loss = told_by(*batches(step))
+        each, loss = told_by(*batches(step))
         since.append(float(loss.mean()))
         if not math.isfinite(since[-1]) or since[-1] > 50:
             return {"errors": errors, "losses": losses, "diverged": True}
-        for name, rows in told.items():
+        for name, rows in each.items():
             for row, gradient in enumerate(rows):
                 reducer.put(name, gradient, row)
         estimates = finish_all([reducer.reduce(number) for number in range(len(reducer.frames))])
-        wanted = mean.add(told, order)
+        told.add(each)
         for frame, estimate in zip(reducer.frames, estimates, strict=True):
             for slot in frame.slots:
                 p = parameters[slot.name]
                 p.grad = estimate[slot.part].view_as(p)
         if step in looks:
             got = torch.cat([estimate[: frame.d] for frame, estimate in zip(reducer.frames, estimates, strict=True)])
-            errors.append((step + 1, round(float((got - wanted).norm() / wanted.norm()), 4)))
+            errors.append((step + 1, *told.compare(got)))
             losses.append((step + 1, round(sum(since) / len(since), 4)))
             since = []
         for group in optimizer.param_groups:
