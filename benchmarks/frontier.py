@@ -6,13 +6,14 @@
 
 n workers are rows in one process: `LocalGroup(n)` behind the very reducer that `attach` puts behind DDP. Records go to
 benchmarks/results/frontier.jsonl, one line a run, as soon as it is done. `--show` prints the tables of what is there,
-`--write` writes them, and the pictures, into docs/which-compressor.md.
+`--write` writes them, and the pictures, into docs/which-compressor.md as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from frontier_lib import images
+from frontier_lib import images, page, show
 from frontier_lib.methods import METHODS
 from frontier_lib.order import cells
 from frontier_lib.plan import Cell, Config, next_run
@@ -35,6 +36,8 @@ from thinwire.report.provenance import provenance
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "benchmarks" / "results" / "frontier.jsonl"
+KEEP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 31)}
+"""For glibc in the runs' processes: memory that was given back is used again, not fetched anew from the system."""
 console = Console()
 
 
@@ -49,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console.print(f"left out: {why}", highlight=False)
     wanted = [cell for cell in wanted if METHODS[cell.method].pending() is None]
     records = Records(options.file)
+    if options.show or options.write:
+        shown = (show.summary(records.runs, n) for n in options.workers)
+        for grid in (*shown, *(show.errors(records.runs, task, 4) for task in TASKS), *show.targets(records.runs)):
+            grid.print(console)
+        if options.write:
+            page.write(records)
+        return
     _do(wanted, records, options)
 
 
@@ -64,6 +74,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=images.HOME, help="the folder of Fashion-MNIST")
     parser.add_argument("--file", type=Path, default=FILE)
     parser.add_argument("--quick", action="store_true", help="20 steps and one seed, into frontier-quick.jsonl")
+    parser.add_argument("--show", action="store_true", help="print the tables of what is there, and run nothing")
+    parser.add_argument("--write", action="store_true", help="and write them, and the pictures, into the page")
     options = parser.parse_args(arguments)
     for name, there in (("tasks", TASKS), ("methods", METHODS)):
         if unknown := set(getattr(options, name) or ()) - set(there):
@@ -80,6 +92,7 @@ def _do(wanted: Sequence[Cell], records: Records, options: argparse.Namespace) -
         return
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     records.begin({"command": command, "provenance": provenance()})
+    os.environ |= KEEP
     context = multiprocessing.get_context("spawn")
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (

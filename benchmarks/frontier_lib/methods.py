@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import thinwire as tw
 from thinwire.exchange import default_down, route_bytes
+from thinwire.link import Link
 from thinwire.training.reducer import Settings
 
 BETA = 0.9
@@ -38,10 +39,14 @@ class Method:
         """What `attach` would be given, and the route that it would take with a model of millions of parameters."""
         link = tw.parse_link(self.link)
         down = None if self.down is None else tw.parse_link(self.down)
-        bound = link.bind(workers)
-        costs = route_bytes(bound, (down or default_down(bound, LARGE)).bind(workers), LARGE, workers)
+        costs = route_bytes(link.bind(workers), self.downlink(workers), LARGE, workers)
         route = min(costs, key=lambda name: (costs[name], name))
         return Settings(link, down, route, momentum=self.momentum, warmup_steps=self.dense_steps, seed=seed)
+
+    def downlink(self, workers: int) -> Link:
+        """What owners send by in the sharded route."""
+        link = tw.parse_link(self.link).bind(workers)
+        return (default_down(link, LARGE) if self.down is None else tw.parse_link(self.down)).bind(workers)
 
     def pending(self) -> str | None:
         """Why it cannot be run with this thinwire; None if it can."""

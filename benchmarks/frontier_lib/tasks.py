@@ -94,7 +94,7 @@ _images = cache(images.load)
 _corpus = cache(load_corpus)
 
 
-def _pictures(few_classes: bool, total: int = 128) -> Callable[[Path, int, int, int], Data]:
+def _pictures(few_classes: bool, total: int) -> Callable[[Path, int, int, int], Data]:
     def data(folder: Path, workers: int, seed: int, steps: int) -> Data:
         found = _images(folder)
         (x, y), (test_x, test_y) = found.train, found.test
@@ -131,26 +131,26 @@ def _text(folder: Path, workers: int, seed: int, steps: int) -> Data:
 
 _SGD_GRID = {"server": (0.05, 0.125, 0.3125), "local": (0.5, 1.25, 3.125)}
 _ADAM_GRID = {"server": (1.6e-3, 4e-3, 1e-2), "local": (8e-4, 1.8e-3, 4e-3)}
-_EPOCH = 60_000 // 128
+_EPOCH = 60_000
 
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
         Task(
-            *("cnn", "CNN, Fashion-MNIST, SGD with momentum", "accuracy", 3 * _EPOCH),
-            *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=False), _SGD_GRID),
+            *("cnn", "CNN, Fashion-MNIST, SGD with momentum", "accuracy", 3 * _EPOCH // 256),
+            *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=False, total=256), _SGD_GRID),
         ),
         Task(
             *("gpt", "GPT, text, AdamW", "loss", 400),
             *(lambda seed: Gpt(SHAPE, seed), next_byte_loss, _adamw, _text, _ADAM_GRID),
         ),
         Task(
-            *("resnet", "ResNet with batch norm, Fashion-MNIST, SGD with momentum", "accuracy", _EPOCH),
-            *(_seeded(nets.ResNet), F.cross_entropy, _sgd, _pictures(few_classes=False), _SGD_GRID),
+            *("resnet", "ResNet with batch norm, Fashion-MNIST, SGD with momentum", "accuracy", _EPOCH // 128),
+            *(_seeded(nets.ResNet), F.cross_entropy, _sgd, _pictures(few_classes=False, total=128), _SGD_GRID),
         ),
         Task(
-            *("skewed", "CNN, each worker sees few classes, SGD with momentum", "accuracy", 3 * _EPOCH),
-            *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=True), _SGD_GRID),
+            *("skewed", "CNN, each worker sees few classes, SGD with momentum", "accuracy", 3 * _EPOCH // 256),
+            *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=True, total=256), _SGD_GRID),
         ),
     )
 }
