@@ -16,6 +16,8 @@ import multiprocessing
 import os
 import shlex
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -97,7 +99,7 @@ def _do(wanted: Sequence[Cell], records: Records, options: argparse.Namespace) -
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with (
         Progress(*columns, console=console) as progress,
-        ProcessPoolExecutor(options.jobs, context, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ProcessPoolExecutor(options.jobs, context, initializer=_begin, initargs=(os.getpid(),)) as pool,
     ):
         bar = progress.add_task("runs", total=None)
         running: dict[Future[dict[str, Any]], Config] = {}
@@ -115,6 +117,18 @@ def _do(wanted: Sequence[Cell], records: Records, options: argparse.Namespace) -
                 records.add(config, future.result())
                 progress.advance(bar)
                 progress.console.print(_line(config, records.runs[config.key]), highlight=False)
+
+
+def _begin(parent: int) -> None:
+    """In a process that runs: one thread, and an end if the parent is no more."""
+    torch.set_num_threads(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _line(config: Config, record: Any) -> str:

@@ -70,7 +70,6 @@ def _both(name: str, label: str, link: str, momentum: float | None = BETA) -> Me
 
 
 TOP2 = "topk(0.02) >> dither(bits=4, rounding='nearest')"
-TOP1 = "topk(0.01) >> dither(bits=4, rounding='nearest')"
 QUARTER, EIGHTH = "randk(0.25) >> rotated(1)", "randk(0.125) >> rotated(1)"
 
 METHODS: dict[str, Method] = {
@@ -95,13 +94,12 @@ METHODS: dict[str, Method] = {
         _ours("rot2-m", "DIANA, 2 bits", "diana(rotated(2))"),
         _ours("rot1-3-m", "DIANA, 1 bit up, 3 down", "diana(rotated(1))", "diana(rotated(3))"),
         _ours("rot1-m", "DIANA, 1 bit", "diana(rotated(1))"),
+        _both("ef-rot1-m", "EF21, 1 bit", "ef21(rotated(1).contractive())"),
         _ours("half-m", "DIANA, 1 bit of a half up, 1 down", "diana(randk(0.5) >> rotated(1))", "diana(rotated(1))"),
         _ours("quarter-m", "DIANA, 1 bit of a quarter up, 1 down", f"diana({QUARTER})", "diana(rotated(1))"),
         _both("ef-quarter-m", "EF21, 1 bit of a quarter", f"ef21(({QUARTER}).contractive())"),
-        _both("eighth-m", "DIANA, 1 bit of an eighth", f"diana({EIGHTH})"),
         _both("ef-eighth-m", "EF21, 1 bit of an eighth", f"ef21(({EIGHTH}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
-        _both("top1-m", "EF21, Top-1 %, 4 bits", f"ef21({TOP1})"),
         _both("ef14-top2-m", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})"),
         _row("lowrank-4-m", "LowRank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
         _row("lowrank-1-m", "LowRank 1, momentum", "ours", "lowrank(1)", momentum=BETA, dense_steps=10),

@@ -1,4 +1,4 @@
-"""docs/which-compressor.md: what stands between `<!-- frontier: NAME -->` and `<!-- end -->` is made from the records."""
+"""The page of docs: what stands between `<!-- frontier: NAME -->` and `<!-- end -->` is made from the records."""
 
 from __future__ import annotations
 
@@ -49,11 +49,8 @@ def origin(records: Records) -> str:
     first, last = made[0], made[-1]
     commits = ", ".join(sorted({one["git_commit"][:10] for one in made}))
     machine = f"{last['cpu']}, {last['cores']} cores, torch {last['torch']}"
-    hours = sum(run["seconds"] for run in records.runs.values()) / 3600
-    return (
-        f"`python benchmarks/frontier.py`: {len(records.runs)} runs, {hours:.1f} hours of one core, {first['time'][:10]}, "
-        f"commits {commits}; {machine}.\n"
-    )
+    runs = f"{len(records.runs)} runs, {first['time'][:10]}"
+    return f"`python benchmarks/frontier.py`: {runs}, commits {commits}; {machine}.\n"
 
 
 def write(records: Records) -> None:

@@ -124,8 +124,8 @@ def errors(records: Mapping[str, Record], task: str, workers: int) -> Grid:
         )
     heads = ("", "error, early", "late", "ω alone", "memory", "rate")
     notes = (
-        "error: ‖v̂ − v̄‖/‖v̄‖, after 30 % and after 80 % of the steps; ω alone: what the declared ω comes to late, were v "
-        "itself compressed, both ways",
+        "error: ‖v̂ − v̄‖/‖v̄‖, after 30 % and after 80 % of the steps",
+        "ω alone: what the declared ω comes to late, were v itself compressed, on both ways",
         "memory: numbers a parameter that a worker keeps",
     )
     return Grid(f"{TASKS[task].title}, {workers} workers", heads, rows, ours=_named(rows, list(made)), notes=notes)

@@ -129,7 +129,7 @@ def _text(folder: Path, workers: int, seed: int, steps: int) -> Data:
     return Data(batches, score)
 
 
-_SGD_GRID = {"server": (0.05, 0.125, 0.3125), "local": (0.5, 1.25, 3.125)}
+_SGD_GRID = {"server": (0.032, 0.08, 0.2), "local": (0.32, 0.8, 2.0)}
 _ADAM_GRID = {"server": (1.6e-3, 4e-3, 1e-2), "local": (8e-4, 1.8e-3, 4e-3)}
 _EPOCH = 60_000
 
