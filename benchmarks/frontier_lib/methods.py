@@ -77,6 +77,7 @@ METHODS: dict[str, Method] = {
     for method in (
         _row("dense", "dense", "dense", "dcgd(identity())"),
         _row("dense-m", "dense, local momentum", "dense", "dcgd(identity())", momentum=BETA),
+        _row("dense-m95", "dense, local momentum 0.95", "dense", "dcgd(identity())", momentum=0.95),
         # what others use
         _row("fp16", "float16", "others", "dcgd(float16())"),
         _row("powersgd-4", "PowerSGD, rank 4", "others", "lowrank(4)", dense_steps=10),
@@ -97,6 +98,22 @@ METHODS: dict[str, Method] = {
         _both("ef-rot1-m", "EF21, 1 bit", "ef21(rotated(1).contractive())"),
         _ours("half-m", "DIANA, 1 bit of a half up, 1 down", "diana(randk(0.5) >> rotated(1))", "diana(rotated(1))"),
         _ours("quarter-m", "DIANA, 1 bit of a quarter up, 1 down", f"diana({QUARTER})", "diana(rotated(1))"),
+        _ours("eighth-m", "DIANA, 1 bit of an eighth up, 1 down", f"diana({EIGHTH})", "diana(rotated(1))"),
+        _ours("rot1-m95", "DIANA, 1 bit, β = 0.95", "diana(rotated(1))", momentum=0.95),
+        _ours(
+            "quarter-m95",
+            "DIANA, 1 bit of a quarter up, 1 down, β = 0.95",
+            f"diana({QUARTER})",
+            "diana(rotated(1))",
+            0.95,
+        ),
+        _ours(
+            "eighth-m95",
+            "DIANA, 1 bit of an eighth up, 1 down, β = 0.95",
+            f"diana({EIGHTH})",
+            "diana(rotated(1))",
+            0.95,
+        ),
         _both("ef-quarter-m", "EF21, 1 bit of a quarter", f"ef21(({QUARTER}).contractive())"),
         _both("ef-eighth-m", "EF21, 1 bit of an eighth", f"ef21(({EIGHTH}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
