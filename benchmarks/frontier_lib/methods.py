@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import thinwire as tw
 from thinwire.exchange import default_down, route_bytes
 from thinwire.link import Link
+from thinwire.spec import parse_sender
 from thinwire.training.reducer import Settings
 
 BETA = 0.9
@@ -37,16 +38,18 @@ class Method:
 
     def settings(self, workers: int, seed: int) -> Settings:
         """What `attach` would be given, and the route that it would take with a model of millions of parameters."""
-        link = tw.parse_link(self.link)
+        sender = parse_sender(self.link)
         down = None if self.down is None else tw.parse_link(self.down)
-        costs = route_bytes(link.bind(workers), self.downlink(workers), LARGE, workers)
-        route = min(costs, key=lambda name: (costs[name], name))
-        return Settings(link, down, route, momentum=self.momentum, warmup_steps=self.dense_steps, seed=seed)
+        route = None
+        if isinstance(sender, Link):
+            costs = route_bytes(sender.bind(workers), self.downlink(sender, workers), LARGE, workers)
+            route = min(costs, key=lambda name: (costs[name], name))
+        return Settings(sender, down, route, momentum=self.momentum, warmup_steps=self.dense_steps, seed=seed)
 
-    def downlink(self, workers: int) -> Link:
+    def downlink(self, link: Link, workers: int) -> Link:
         """What owners send by in the sharded route."""
-        link = tw.parse_link(self.link).bind(workers)
-        return (default_down(link, LARGE) if self.down is None else tw.parse_link(self.down)).bind(workers)
+        down = default_down(link.bind(workers), LARGE) if self.down is None else tw.parse_link(self.down)
+        return down.bind(workers)
 
     def pending(self) -> str | None:
         """Why it cannot be run with this thinwire; None if it can."""
@@ -77,7 +80,6 @@ METHODS: dict[str, Method] = {
     for method in (
         _row("dense", "dense", "dense", "dcgd(identity())"),
         _row("dense-m", "dense, local momentum", "dense", "dcgd(identity())", momentum=BETA),
-        _row("dense-m95", "dense, local momentum 0.95", "dense", "dcgd(identity())", momentum=0.95),
         # what others use
         _row("fp16", "float16", "others", "dcgd(float16())"),
         _row("powersgd-4", "PowerSGD, rank 4", "others", "lowrank(4)", dense_steps=10),
@@ -99,21 +101,6 @@ METHODS: dict[str, Method] = {
         _ours("half-m", "DIANA, 1 bit of a half up, 1 down", "diana(randk(0.5) >> rotated(1))", "diana(rotated(1))"),
         _ours("quarter-m", "DIANA, 1 bit of a quarter up, 1 down", f"diana({QUARTER})", "diana(rotated(1))"),
         _ours("eighth-m", "DIANA, 1 bit of an eighth up, 1 down", f"diana({EIGHTH})", "diana(rotated(1))"),
-        _ours("rot1-m95", "DIANA, 1 bit, β = 0.95", "diana(rotated(1))", momentum=0.95),
-        _ours(
-            "quarter-m95",
-            "DIANA, 1 bit of a quarter up, 1 down, β = 0.95",
-            f"diana({QUARTER})",
-            "diana(rotated(1))",
-            0.95,
-        ),
-        _ours(
-            "eighth-m95",
-            "DIANA, 1 bit of an eighth up, 1 down, β = 0.95",
-            f"diana({EIGHTH})",
-            "diana(rotated(1))",
-            0.95,
-        ),
         _both("ef-quarter-m", "EF21, 1 bit of a quarter", f"ef21(({QUARTER}).contractive())"),
         _both("ef-eighth-m", "EF21, 1 bit of an eighth", f"ef21(({EIGHTH}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),

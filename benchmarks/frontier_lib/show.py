@@ -11,6 +11,7 @@ from frontier_lib.methods import METHODS, Method
 from frontier_lib.order import cells
 from frontier_lib.plan import Cell, Record
 from frontier_lib.tasks import TASKS
+from thinwire.link import Link
 from thinwire.report.grid import Grid
 
 SEEDS = 3
@@ -134,6 +135,8 @@ def errors(records: Mapping[str, Record], task: str, workers: int) -> Grid:
 def promise(method: Method, run: Record, workers: int) -> str:
     """√(u + ω_d (1 + u)) with u = (ω / n) · mean ‖v_i‖² / ‖v̄‖²: the error if v itself were sent by unbiased codes."""
     settings = method.settings(workers, 0)
+    if not isinstance(settings.link, Link):
+        return NONE
     d, size = int(run["parameters"]), run["errors"][-3][2]
     part = -(-d // workers) if settings.route == "sharded" else d
     up = settings.link.bind(workers).compressor
@@ -141,7 +144,7 @@ def promise(method: Method, run: Record, workers: int) -> str:
         return NONE
     error = up.mean_variance(part, workers) * size**2
     if settings.route == "sharded":
-        down = method.downlink(workers).compressor.omega(part)
+        down = method.downlink(settings.link, workers).compressor.omega(part)
         if down is None:
             return NONE
         error += down * (1 + error)

@@ -155,6 +155,6 @@ def kept(reducer: Reducer) -> float:
     for carrier in reducer.carriers:
         for name, part in carrier.state_dict().items():
             if isinstance(part, Tensor):
-                heard = name == "down.mean" or (name == "up.mean" and len(part) == 1)
+                heard = name in ("down.mean", "basis") or (name == "up.mean" and len(part) == 1)
                 count += part.numel() if heard else part.numel() / n
     return count / sum(frame.d for frame in reducer.frames)
