@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from frontier_lib.methods import METHODS
 from frontier_lib.plan import Cell
-from frontier_lib.tasks import TASKS
+from frontier_lib.tasks import TASKS, Task
 
 TUNED_ON = 4
 """The number of workers for which learning rates are tuned; others take them over."""
@@ -16,17 +16,11 @@ def cells(
     tasks: Sequence[str], methods: Sequence[str], workers: Sequence[int], seeds: int, steps: int | None = None
 ) -> list[Cell]:
     """Methods in the order given, each on all tasks, for the first number of workers; then for the next."""
-    return [
-        Cell(
-            task,
-            method,
-            n,
-            steps or TASKS[task].steps,
-            TASKS[task].grid[METHODS[method].kind],
-            seeds,
-            None if n == TUNED_ON else TUNED_ON,
-        )
-        for n in workers
-        for method in methods
-        for task in tasks
-    ]
+    return [_cell(TASKS[task], method, n, seeds, steps) for n in workers for method in methods for task in tasks]
+
+
+def _cell(task: Task, method: str, workers: int, seeds: int, steps: int | None) -> Cell:
+    tuned = TASKS[task.tuned_as or task.name]
+    like = None if (tuned.name, TUNED_ON) == (task.name, workers) else (tuned.name, TUNED_ON)
+    grid = tuned.grid[METHODS[method].kind]
+    return Cell(task.name, method, workers, steps or task.steps, grid, seeds, like, tuned.tie)

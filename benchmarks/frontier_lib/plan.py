@@ -40,7 +40,9 @@ class Config:
 class Cell:
     """A task by a method on so many workers: its grid of learning rates and its seeds.
 
-    With `like`, another number of workers, the learning rate is the best of that cell, and there is no grid.
+    With `like`, another task and number of workers, the learning rate is the best of that cell, whose grid it has.
+    Losses nearer to the least than the fraction `tie` count as equal to it, and the lowest of their rates is taken:
+    the one farthest from divergence, where one seed says little about the others.
     """
 
     task: str
@@ -49,16 +51,21 @@ class Cell:
     steps: int
     grid: Sequence[float]
     seeds: int
-    like: int | None = None
+    like: tuple[str, int] | None = None
+    tie: float = 0.0
 
-    def config(self, rate: float, seed: int, workers: int | None = None) -> Config:
+    def config(self, rate: float, seed: int) -> Config:
         """One of its runs."""
-        return Config(self.task, self.method, workers or self.workers, rate, seed, self.steps)
+        return Config(self.task, self.method, self.workers, rate, seed, self.steps)
+
+    def trial(self, rate: float) -> Config:
+        """The run that tells how good a rate is."""
+        task, workers = self.like or (self.task, self.workers)
+        return Config(task, self.method, workers, rate, 0, self.steps)
 
     def missing(self, records: Mapping[str, Record]) -> Iterator[Config]:
         """The runs that can be begun now; after they are done, there may be more."""
-        tuned = self.like or self.workers
-        first = [self.config(rate, 0, tuned) for rate in self.rates(records)]
+        first = [self.trial(rate) for rate in self.rates(records)]
         undone = [config for config in first if config.key not in records]
         if undone:
             yield from undone
@@ -71,29 +78,28 @@ class Cell:
     def rates(self, records: Mapping[str, Record]) -> list[float]:
         """The grid, and the rate beyond the edge where the best of the grid lies there."""
         rates = sorted(self.grid)
-        losses = [self._loss(rate, records) for rate in rates]
-        if len(rates) < 3 or None in losses:
+        best = self._least(rates, records)
+        if best is None or len(rates) < 3:
             return rates
-        low = min(range(len(rates)), key=lambda i: (losses[i], rates[i]))
-        if math.isinf(losses[low] or 0.0):
+        if best == rates[0] or math.isinf(self._loss(best, records) or 0.0):
             return [rates[0] ** 2 / rates[1], *rates]
-        if low == 0:
-            return [rates[0] ** 2 / rates[1], *rates]
-        if low == len(rates) - 1:
-            return [*rates, rates[-1] ** 2 / rates[-2]]
-        return rates
+        return [*rates, rates[-1] ** 2 / rates[-2]] if best == rates[-1] else rates
 
     def best(self, records: Mapping[str, Record]) -> float | None:
         """The rate with the least loss on the first seed; None while one is missing, or if all diverged."""
-        rates = self.rates(records)
-        losses = {rate: self._loss(rate, records) for rate in rates}
-        if None in losses.values():
+        best = self._least(self.rates(records), records)
+        return None if best is None or math.isinf(self._loss(best, records) or 0.0) else best
+
+    def _least(self, rates: Sequence[float], records: Mapping[str, Record]) -> float | None:
+        losses = [self._loss(rate, records) for rate in rates]
+        known = [loss for loss in losses if loss is not None]
+        if len(known) < len(rates):
             return None
-        rate = min(rates, key=lambda rate: (losses[rate], rate))
-        return None if math.isinf(losses[rate] or 0.0) else rate
+        enough = min(known) * (1 + self.tie)
+        return next(rate for rate, loss in zip(rates, known, strict=True) if loss <= enough)
 
     def _loss(self, rate: float, records: Mapping[str, Record]) -> float | None:
-        record = records.get(self.config(rate, 0, self.like).key)
+        record = records.get(self.trial(rate).key)
         if record is None:
             return None
         return math.inf if record["score"] is None else float(record["score"]["loss"])

@@ -46,7 +46,8 @@ class Task:
     """One row of the plan.
 
     `grid` has the learning rates that every method is tried with, by whose momentum it is: "server" (the
-    optimiser's own) or "local" (the workers' running averages; the optimiser has none).
+    optimiser's own) or "local" (the workers' running averages; the optimiser has none). Losses within the fraction
+    `tie` of the least count as equal. A task that is `tuned_as` another takes that one's rates.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Task:
     optimizer: Callable[[nn.Module, float, bool], torch.optim.Optimizer]
     data: Callable[[Path, int, int, int], Data]
     grid: Mapping[str, tuple[float, ...]]
+    tie: float
+    tuned_as: str | None = None
 
 
 def schedule(step: int, steps: int) -> float:
@@ -139,18 +142,23 @@ TASKS: dict[str, Task] = {
         Task(
             *("cnn", "CNN, Fashion-MNIST, SGD with momentum", "accuracy", 3 * _EPOCH // 256),
             *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=False, total=256), _SGD_GRID),
+            tie=0.02,
         ),
         Task(
             *("gpt", "GPT, text, AdamW", "loss", 400),
             *(lambda seed: Gpt(SHAPE, seed), next_byte_loss, _adamw, _text, _ADAM_GRID),
+            tie=0.002,
         ),
         Task(
             *("resnet", "ResNet with batch norm, Fashion-MNIST, SGD with momentum", "accuracy", _EPOCH // 128),
             *(_seeded(nets.ResNet), F.cross_entropy, _sgd, _pictures(few_classes=False, total=128), _SGD_GRID),
+            tie=0.02,
         ),
         Task(
             *("skewed", "CNN, each worker sees few classes, SGD with momentum", "accuracy", 3 * _EPOCH // 256),
             *(_seeded(nets.Cnn), F.cross_entropy, _sgd, _pictures(few_classes=True, total=256), _SGD_GRID),
+            tie=0.02,
+            tuned_as="cnn",
         ),
     )
 }

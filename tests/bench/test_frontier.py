@@ -63,7 +63,7 @@ def test_nothing_more_is_wanted_where_all_diverged() -> None:
 
 
 def test_another_number_of_workers_takes_the_rate_over() -> None:
-    cell = plan.Cell("gpt", "dense", 16, 10, (0.1, 0.2, 0.4), seeds=2, like=4)
+    cell = plan.Cell("gpt", "dense", 16, 10, (0.1, 0.2, 0.4), seeds=2, like=("gpt", 4))
     assert [(c.workers, c.rate) for c in cell.missing({})] == [(4, 0.1), (4, 0.2), (4, 0.4)]
     found = done({0.1: 2.0, 0.2: 1.0, 0.4: 3.0})
     assert [(c.workers, c.rate, c.seed) for c in cell.missing(found)] == [(16, 0.2, 0), (16, 0.2, 1)]
@@ -77,14 +77,20 @@ def test_a_run_that_is_under_way_is_not_begun_again() -> None:
     assert second.rate == 0.2
 
 
+def test_of_rates_that_are_as_good_the_lowest_is_taken() -> None:
+    cell = plan.Cell("gpt", "dense", 4, 10, (0.1, 0.2, 0.4), seeds=1, tie=0.02)
+    assert cell.best(done({0.1: 2.0, 0.2: 1.01, 0.4: 1.0})) == 0.2
+    assert cell.best(done({0.1: 2.0, 0.2: 1.03, 0.4: 1.0, 0.8: 1.0})) == 0.4
+
+
 def test_cells_come_method_by_method_and_sixteen_workers_after_four() -> None:
-    found = order.cells(["gpt", "cnn"], ["dense", "rot3"], [4, 16], seeds=3)
+    found = order.cells(["gpt", "skewed"], ["dense", "rot3"], [4, 16], seeds=3)
     assert [(c.method, c.task, c.workers, c.like) for c in found[:3]] == [
         ("dense", "gpt", 4, None),
-        ("dense", "cnn", 4, None),
+        ("dense", "skewed", 4, ("cnn", 4)),
         ("rot3", "gpt", 4, None),
     ]
-    assert {(c.workers, c.like) for c in found[4:]} == {(16, 4)}
+    assert {(c.workers, c.like) for c in found[4:]} == {(16, ("gpt", 4)), (16, ("cnn", 4))}
 
 
 def test_records_are_read_again_and_a_line_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ def test_every_method_says_what_it_needs() -> None:
             for workers in (4, 16):
                 settings = method.settings(workers, seed=1)
                 assert settings.momentum == method.momentum
-                assert settings.route in ("allreduce", "gather", "sharded")
+                assert settings.route in (None, "allreduce", "gather", "sharded")
 
 
 def write_idx(file: Path, values: np.ndarray) -> None:

@@ -55,7 +55,7 @@ def test_the_summary_has_means_spreads_and_what_diverged(runs: dict[str, Any]) -
 def test_of_fewer_seeds_the_table_says_how_many(runs: dict[str, Any]) -> None:
     cell = next(c for c in order.cells(["gpt"], ["dense"], [4], seeds=3))
     del runs[cell.config(sorted(cell.grid)[1], 2).key]
-    assert dict((row[0], row[3]) for row in show.summary(runs, 4).rows)["dense"] == "1.005 ± 0.007 (2)"
+    assert {row[0]: row[3] for row in show.summary(runs, 4).rows}["dense"] == "1.005 ± 0.007 (2)"
 
 
 def test_a_rival_is_better_with_fewer_bytes(runs: dict[str, Any]) -> None:
