@@ -20,7 +20,7 @@ class Method:
     """One row: a link up, one down where the default will not do, and β of the workers' own running averages.
 
     With `momentum` the optimiser has none of its own. `group` says who it is: the optimiser run dense, what others
-    use, or ours.
+    use, ours, or one that is tried: in Adam's `geometry` to that power, or with a `frozen` variance.
     """
 
     name: str
@@ -30,21 +30,24 @@ class Method:
     down: str | None = None
     momentum: float | None = None
     dense_steps: int = 0
+    geometry: float = 0.0
+    frozen: bool = False
 
     @property
     def kind(self) -> str:
         """Which grid of learning rates it is tuned on."""
-        return "server" if self.momentum is None else "local"
+        return "server" if self.momentum is None or self.frozen else "local"
 
     def settings(self, workers: int, seed: int) -> Settings:
         """What `attach` would be given, and the route that it would take with a model of millions of parameters."""
         sender = parse_sender(self.link)
         down = None if self.down is None else tw.parse_link(self.down)
+        momentum = None if self.geometry else self.momentum  # the averages are then made outside, and scaled
         route = None
         if isinstance(sender, Link):
             costs = route_bytes(sender.bind(workers), self.downlink(sender, workers), LARGE, workers)
             route = min(costs, key=lambda name: (costs[name], name))
-        return Settings(sender, down, route, momentum=self.momentum, warmup_steps=self.dense_steps, seed=seed)
+        return Settings(sender, down, route, momentum=momentum, warmup_steps=self.dense_steps, seed=seed)
 
     def downlink(self, link: Link, workers: int) -> Link:
         """What owners send by in the sharded route."""
@@ -105,6 +108,12 @@ METHODS: dict[str, Method] = {
         _both("ef-eighth-m", "EF21, 1 bit of an eighth", f"ef21(({EIGHTH}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
         _both("ef14-top2-m", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})"),
+        # tried
+        _row("one-bit-adam", "1-bit Adam", "tried", "ef14(sign())", momentum=BETA, dense_steps=80, frozen=True),
+        _row(
+            "rot1-geo", "DIANA, 1 bit, √ of Adam's geometry", "tried", "diana(rotated(1))", momentum=BETA, geometry=0.5
+        ),
+        _row("rot1-geo1", "DIANA, 1 bit, Adam's geometry", "tried", "diana(rotated(1))", momentum=BETA, geometry=1.0),
         _row("lowrank-4-m", "LowRank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
         _row("lowrank-1-m", "LowRank 1, momentum", "ours", "lowrank(1)", momentum=BETA, dense_steps=10),
     )

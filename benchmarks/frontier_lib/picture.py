@@ -10,7 +10,7 @@ from frontier_lib.show import Found, found, unit
 from frontier_lib.tasks import TASKS
 from thinwire.report.drawing import ACCENT, FAINT, INK, Sheet, plain_logarithms
 
-MARKS = {"dense": ("s", INK), "others": ("o", FAINT), "ours": ("o", ACCENT)}
+MARKS = {"dense": ("s", INK), "others": ("o", FAINT), "tried": ("d", FAINT), "ours": ("o", ACCENT)}
 SHOWN = 4.0
 """What is this many times as far from the best as dense is, or farther, is left out: it would hide the rest."""
 

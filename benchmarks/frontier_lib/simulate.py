@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import thinwire as tw
+from frontier_lib.experiments import FrozenAdam, Geometry
 from frontier_lib.methods import METHODS, Method
 from frontier_lib.plan import Config
 from frontier_lib.tasks import TASKS, schedule
@@ -79,7 +80,10 @@ def run(config: Config, folder: Path) -> dict[str, Any]:
     task, method = TASKS[config.task], METHODS[config.method]
     data = task.data(folder, config.workers, config.seed, config.steps)
     model = task.model(config.seed).train()
-    optimizer = task.optimizer(model, config.rate, method.momentum is None)
+    if method.frozen:
+        optimizer: torch.optim.Optimizer = FrozenAdam(model, config.rate, method.dense_steps)
+    else:
+        optimizer = task.optimizer(model, config.rate, method.momentum is None)
     reducer = Reducer(
         model.named_parameters(), method.settings(config.workers, config.seed), tw.LocalGroup(config.workers)
     )
@@ -97,7 +101,7 @@ def run(config: Config, folder: Path) -> dict[str, Any]:
         "dense_bytes": last.dense_bytes,
         "ratio": last.ratio,
         "ratio_whole": total.ratio,
-        "memory": round(kept(reducer), 3),
+        "memory": round(kept(reducer) + (method.geometry > 0), 3),  # the averages that are made outside
         "parameters": sum(p.numel() for p in model.parameters()),
         "routes": list(reducer.stats().routes),
         "seconds": round(time.perf_counter() - begun, 1),
@@ -116,6 +120,7 @@ def _train(
     told_by = gradients(model, task.loss)
     parameters = dict(model.named_parameters())
     told = Told(method.momentum, [slot.name for frame in reducer.frames for slot in frame.slots])
+    geometry = Geometry(optimizer, told.names, model, method.geometry) if method.geometry else None
     looks = {config.steps * (i + 1) // LOOKS - 1 for i in range(LOOKS)}
     errors: list[tuple[int, float, float]] = []
     losses: list[tuple[int, float]] = []
@@ -125,17 +130,21 @@ def _train(
         since.append(float(loss.mean()))
         if not math.isfinite(since[-1]) or since[-1] > 50:
             return {"errors": errors, "losses": losses, "diverged": True}
+        told.add(each)
+        if isinstance(optimizer, FrozenAdam):
+            optimizer.see(each)
+        scale = None if geometry is None else geometry.scale()
+        if scale is not None:
+            each = cut(told.each / scale, parameters, told.names)
         for name, rows in each.items():
             for row, gradient in enumerate(rows):
                 reducer.put(name, gradient, row)
         estimates = finish_all([reducer.reduce(number) for number in range(len(reducer.frames))])
-        told.add(each)
-        for frame, estimate in zip(reducer.frames, estimates, strict=True):
-            for slot in frame.slots:
-                p = parameters[slot.name]
-                p.grad = estimate[slot.part].view_as(p)
+        got = torch.cat([estimate[: frame.d] for frame, estimate in zip(reducer.frames, estimates, strict=True)])
+        got = got if scale is None else got * scale
+        for name, gradient in cut(got[None], parameters, told.names).items():
+            parameters[name].grad = gradient[0]
         if step in looks:
-            got = torch.cat([estimate[: frame.d] for frame, estimate in zip(reducer.frames, estimates, strict=True)])
             errors.append((step + 1, *told.compare(got)))
             losses.append((step + 1, round(sum(since) / len(since), 4)))
             since = []
@@ -143,6 +152,12 @@ def _train(
             group["lr"] = config.rate * schedule(step, config.steps)
         optimizer.step()
     return {"errors": errors, "losses": losses, "diverged": False}
+
+
+def cut(rows: Tensor, parameters: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """(n, d), end to end in the order of the names -> (n, *shape) each."""
+    parts = rows.split([parameters[name].numel() for name in names], dim=1)
+    return {name: part.view(-1, *parameters[name].shape) for name, part in zip(names, parts, strict=True)}
 
 
 def kept(reducer: Reducer) -> float:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from frontier_lib import images, methods, nets, order, plan, records, simulate, tasks
+from frontier_lib import experiments, images, methods, nets, order, plan, records, simulate, tasks
 
 
 def record(loss: float | None) -> dict[str, Any]:
@@ -114,8 +114,31 @@ def test_every_method_says_what_it_needs() -> None:
         if method.pending() is None:
             for workers in (4, 16):
                 settings = method.settings(workers, seed=1)
-                assert settings.momentum == method.momentum
+                assert settings.momentum == (None if method.geometry else method.momentum)
                 assert settings.route in (None, "allreduce", "gather", "sharded")
+
+
+def test_one_bit_adam_is_adam_until_it_is_frozen() -> None:
+    """With a variance that is never frozen and m = its own average of the gradients, it is AdamW."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(5, 3), nn.Linear(5, 3)
+    second.load_state_dict(first.state_dict())
+    mine = experiments.FrozenAdam(first, 0.01, until=100)
+    theirs = torch.optim.AdamW(second.parameters(), 0.01, betas=(0.9, 0.95), weight_decay=0.1)
+    told = simulate.Told(0.9, ["weight", "bias"])
+    for step in range(20):
+        each = {"weight": torch.randn(1, 3, 5), "bias": torch.randn(1, 3)}
+        told.add(each)
+        mine.see(each)
+        averages = simulate.cut(told.each, dict(first.named_parameters()), told.names)
+        for name, p in first.named_parameters():
+            p.grad = averages[name][0]
+        for name, p in second.named_parameters():
+            p.grad = each[name][0]
+        mine.step()
+        theirs.step()
+    for p, q in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.allclose(p, q, rtol=1e-4, atol=1e-5)
 
 
 def write_idx(file: Path, values: np.ndarray) -> None:
