@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from frontier_lib.methods import METHODS
 from frontier_lib.plan import Cell
@@ -21,6 +22,7 @@ def cells(
 
 def _cell(task: Task, method: str, workers: int, seeds: int, steps: int | None) -> Cell:
     tuned = TASKS[task.tuned_as or task.name]
-    like = None if (tuned.name, TUNED_ON) == (task.name, workers) else (tuned.name, TUNED_ON)
-    grid = tuned.grid[METHODS[method].kind]
-    return Cell(task.name, method, workers, steps or task.steps, grid, seeds, like, tuned.tie)
+    here = Cell(task.name, method, workers, steps or task.steps, tuned.grid[METHODS[method].kind], seeds, tie=tuned.tie)
+    if (tuned.name, TUNED_ON) == (task.name, workers):
+        return here
+    return replace(here, like=_cell(tuned, method, TUNED_ON, seeds, steps))

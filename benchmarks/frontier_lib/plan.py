@@ -40,7 +40,7 @@ class Config:
 class Cell:
     """A task by a method on so many workers: its grid of learning rates and its seeds.
 
-    With `like`, another task and number of workers, the learning rate is the best of that cell, whose grid it has.
+    With `like`, the learning rate is the best of that cell, whose grid it has.
     Losses nearer to the least than the fraction `tie` count as equal to it, and the lowest of their rates is taken:
     the one farthest from divergence, where one seed says little about the others.
     """
@@ -51,7 +51,7 @@ class Cell:
     steps: int
     grid: Sequence[float]
     seeds: int
-    like: tuple[str, int] | None = None
+    like: Cell | None = None
     tie: float = 0.0
 
     def config(self, rate: float, seed: int) -> Config:
@@ -60,8 +60,7 @@ class Cell:
 
     def trial(self, rate: float) -> Config:
         """The run that tells how good a rate is."""
-        task, workers = self.like or (self.task, self.workers)
-        return Config(task, self.method, workers, rate, 0, self.steps)
+        return self.config(rate, 0) if self.like is None else self.like.config(rate, 0)
 
     def missing(self, records: Mapping[str, Record]) -> Iterator[Config]:
         """The runs that can be begun now; after they are done, there may be more."""

@@ -153,6 +153,7 @@ TASKS: dict[str, Task] = {
             *("resnet", "ResNet with batch norm, Fashion-MNIST, SGD with momentum", "accuracy", _EPOCH // 128),
             *(_seeded(nets.ResNet), F.cross_entropy, _sgd, _pictures(few_classes=False, total=128), _SGD_GRID),
             tie=0.02,
+            tuned_as="cnn",
         ),
         Task(
             *("skewed", "CNN, each worker sees few classes, SGD with momentum", "accuracy", 3 * _EPOCH // 256),
