@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
 import time
 import weakref
 
@@ -47,6 +48,24 @@ def test_closed_wires_leave_nothing_behind(fleet: Fleet) -> None:
         assert not alive
         first, *rest = counts
         assert all(fds <= first[0] and threads <= first[1] for fds, threads in rest), counts
+
+
+def forget(rank: int, size: int) -> list[str]:
+    """A model and its wire are dropped without `close`: the threads that are left of them, soon after."""
+    before = set(threading.enumerate())
+    model = DistributedDataParallel(nn.Linear(64, 64))
+    tw.attach(model, "diana(rotated(1))")
+    model(data(rank, 0)).square().mean().backward()
+    del model
+    gc.collect()
+    deadline = time.monotonic() + 20
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [thread.name for thread in left]
+
+
+def test_a_wire_that_is_forgotten_leaves_no_thread(fleet: Fleet) -> None:
+    assert fleet.run(forget) == [[], [], []]
 
 
 def test_groups_that_came_back_are_lent_again_to_whoever_has_the_same_processes(fleet: Fleet) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,7 @@ class Wire:
         self._frames.append(Delivery(reducer.frames[last], waits_for=parameters.sparse.keys()))
         self._expecting = self._begun = self._closed = False
         self._engine = Engine(reducer)
+        weakref.finalize(self, self._engine.end)  # the thread of a wire that is dropped without `close`
         self._log = NO_LOG
         self._hooks = [model.register_forward_pre_hook(_join_allowed), model.register_forward_hook(self._forwarded)]
         for p in parameters.dense.values():

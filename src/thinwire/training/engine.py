@@ -99,10 +99,14 @@ class Engine:
         self._ready[turn] = _UnderWay(job, self._reducer.reduce(number), turn)
         self._news.set()
 
-    def close(self) -> None:
-        """End the thread once what was submitted is done."""
+    def end(self) -> None:
+        """Have the thread end once what was submitted is done."""
         self._ending = True
         self._news.set()
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self.end()
         self._thread.join(timeout=60)
 
     def _run(self) -> None:
