@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from thinwire.training import log as logs
 from thinwire.training.log import begin
+from thinwire.training.stats import Tally
 
 from . import log_jobs
 from .fleet import Fleet
@@ -50,6 +53,30 @@ def test_errors_by_parameter_add_up_to_the_frames(fleet: Fleet, tmp_path: Path) 
         assert set(line["errors"]) == compressed
         assert min(line["errors"].values()) <= line["relative_error"] <= max(line["errors"].values())
         assert line["relative_error"] == pytest.approx(told[line["step"] - 1]["relative_error"], abs=1e-6)
+
+
+class FullDisk:
+    """A TensorBoard that cannot write."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        raise OSError("no space left")
+
+    def flush(self) -> None: ...
+
+
+def test_a_board_that_fails_does_not_end_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "INTERVAL", 0.001)
+    log = begin(tmp_path / "run.jsonl", 0, {}, 1, FullDisk(), [])
+
+    def train() -> None:
+        for step in range(1, 4):
+            log.heard(step, Tally(steps=1), {})
+            time.sleep(0.02)  # in which it has most probably written; if not, it does so at the end
+        log.close()
+
+    with pytest.warns(UserWarning, match=r"no more figures \(no space left\)"):
+        train()
+    assert [line["step"] for line in read(tmp_path / "run.jsonl")[1:]] == [1, 2, 3]
 
 
 def test_every_kth_line_sums_and_nothing_is_lost(fleet: Fleet, tmp_path: Path) -> None:

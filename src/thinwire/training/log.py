@@ -154,8 +154,6 @@ class Log:
             if lines:
                 self._append(lines)
                 self._show(lines)
-        if self._board is not None:
-            self._board.flush()
 
     def _append(self, lines: Sequence[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
@@ -192,13 +190,20 @@ class Log:
     def _show(self, lines: list[dict[str, Any]]) -> None:
         if self._board is None:
             return
+        try:
+            self._give(self._board, lines)
+        except Exception as error:  # whatever it is: the file goes on
+            self._board = None
+            warnings.warn(f"thinwire: TensorBoard is given no more figures ({error}).", stacklevel=2)
+
+    def _give(self, board: Board, lines: list[dict[str, Any]]) -> None:
         for line in lines:
             own = {f"thinwire/{name}": line.get(name) for name in SHOWN}
             errors = {f"thinwire error/{name}": value for name, value in line.get("errors", {}).items()}
             for tag, value in {**own, **errors, **line["metrics"]}.items():
                 if isinstance(value, int | float):
-                    self._board.add_scalar(tag, value, line["step"])
-        self._board.flush()
+                    board.add_scalar(tag, value, line["step"])
+        board.flush()
 
 
 NO_LOG = Log(None, {}, [])
