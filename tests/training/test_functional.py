@@ -138,3 +138,12 @@ def test_errors_say_what_to_do() -> None:
         tw.attach(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match=r"init_process_group first, or use LocalGroup\(n\)"):
         tw.ProcessGroup()
+
+
+def test_another_link_or_momentum_needs_another_memory() -> None:
+    net, memory = nn.Linear(64, 64), tw.LinkMemory()
+    net(torch.ones(1, 64)).sum().backward()
+    tw.reduce_gradients_(net.named_parameters(), "ef14(topk(0.1))", memory, tw.LocalGroup(1))
+    for link, momentum in (("ef21(topk(0.1))", None), ("ef14(topk(0.1))", 0.9)):
+        with pytest.raises(ValueError, match="Each link has a memory of its own"):
+            tw.reduce_gradients_(net.named_parameters(), link, memory, tw.LocalGroup(1), momentum=momentum)

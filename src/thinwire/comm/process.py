@@ -66,8 +66,7 @@ class ProcessGroup(Group):
     ) -> None:
         where = call("ProcessGroup", rows=rows, timeout=timeout)
         in_range(where, "rows", rows, 1, 1 << 20)
-        if not timeout > 0:
-            raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))
+        _positive(where, timeout)
         self._lent = borrow(None, timeout) if pg is None else pg if isinstance(pg, Lent) else None
         if self._lent is not None:
             pg, answers, words = self._lent.workers, self._lent.answers, self._lent.words
@@ -97,6 +96,7 @@ class ProcessGroup(Group):
     @classmethod
     def beside(cls, pg: dist.ProcessGroup, *, timeout: float, checksum: bool) -> ProcessGroup:
         """The processes of `pg`, in torch groups that nobody else uses until `close` gives them back."""
+        _positive("ProcessGroup.beside", timeout)
         return cls(borrow(pg, timeout), timeout=timeout, checksum=checksum)
 
     @property
@@ -219,3 +219,8 @@ class ProcessGroup(Group):
                     raise self._peers.blame(name, error) from error
 
         return Pending(wait, future.done, lambda heard: future.add_done_callback(lambda _: heard()), look)
+
+
+def _positive(where: str, timeout: float) -> None:
+    if not timeout > 0:
+        raise ValueError(fault(where, "timeout must be positive, in seconds", timeout))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 
+import torch
 from torch import Tensor
 from torch.futures import Future
 
@@ -25,6 +26,7 @@ class Delivery:
         self.hurt = False
         self._claims: dict[str, tuple[Tensor, Bucket, Tensor | None]] = {}
         self._estimate: Tensor | None = None
+        self._made: torch.Event | None = None
         self._error: Exception | None = None
         self._delivered = 0
 
@@ -43,7 +45,7 @@ class Delivery:
     def done(self, estimate: Tensor) -> None:
         """Take the estimate of the whole frame."""
         with self._lock:
-            self._estimate = estimate
+            self._estimate, self._made = estimate, _mark(estimate)
             settled = self._settle()
         settled()
 
@@ -63,6 +65,7 @@ class Delivery:
             return lambda: None
         error, buckets = self._error, [bucket for _, bucket, _ in self._claims.values()]
         if self._estimate is not None:
+            _after(self._made, self._estimate)
             for name, (gradient, _, scale) in self._claims.items():
                 estimate = self._estimate[self._slots[name].part].view_as(gradient)
                 gradient.copy_(estimate if scale is None else estimate * scale)
@@ -71,6 +74,19 @@ class Delivery:
         if self._delivered == len(self._slots) and error is None:
             self._fresh()
         return lambda: _tell(buckets, error)
+
+
+def _mark(tensor: Tensor) -> torch.Event | None:
+    """On a GPU, where the current stream is by now: in frames' own streams, or in the backward pass'."""
+    return torch.cuda.current_stream(tensor.device).record_event() if tensor.is_cuda else None
+
+
+def _after(mark: torch.Event | None, tensor: Tensor) -> None:
+    """Let the current stream go on with the tensor when another stream has come to the mark."""
+    if mark is not None:
+        stream = torch.cuda.current_stream(tensor.device)
+        stream.wait_event(mark)
+        tensor.record_stream(stream)
 
 
 def _tell(buckets: list[Bucket], error: Exception | None) -> None:
@@ -87,6 +103,7 @@ class Bucket:
     def __init__(self, buffer: Tensor, missing: int) -> None:
         self._buffer, self._missing = buffer, missing
         self._lock = threading.Lock()
+        self._marks: list[torch.Event | None] = []
         self._future: Future[Tensor] = Future(devices=[buffer.device] if buffer.is_cuda else [])
         # an exception that is set DDP takes for the result, "unable to cast it"; what `then` raises it raises
         self.future: Future[Tensor] = self._future.then(lambda done: done.value())
@@ -94,9 +111,12 @@ class Bucket:
     def one_back(self) -> None:
         """One of its gradients is back; the last one completes it."""
         with self._lock:
+            self._marks.append(_mark(self._buffer))
             self._missing -= 1
             complete = not self._missing and not self._future.done()
         if complete:
+            for mark in self._marks:  # DDP waits for the stream in which the result is set, and for no other
+                _after(mark, self._buffer)
             self._future.set_result(self._buffer)
 
     def fail(self, error: Exception) -> None:

@@ -196,10 +196,14 @@ def reduce_gradients_(
     given = list(parameters)
     listed, by_name = [(name, p) for name, p in given if p.requires_grad], dict(given)
     reducer = memory.reducer
+    link = parse_sender(link) if isinstance(link, str) else link
+    settings = Settings(link=link, momentum=momentum, seed=memory.seed)
     if reducer is None:
-        link = parse_sender(link) if isinstance(link, str) else link
-        settings = Settings(link=link, momentum=momentum, seed=memory.seed)
         reducer = memory.begin_with(Reducer(listed, settings, memory.met(group)))
+    elif (settings.policy, momentum) != (reducer.settings.policy, reducer.settings.momentum):
+        rule = f"this memory is of {reducer.settings.policy} with momentum {reducer.settings.momentum}"
+        given_now = f"{settings.policy} with momentum {momentum}"
+        raise ValueError(fault("reduce_gradients_(…, memory)", rule, given_now, "Each link has a memory of its own."))
     if new := [name for name, _ in listed if name not in reducer.shapes]:
         way_out = "Go on with a new LinkMemory, which may load this one's state with strict=False."
         raise ValueError(fault("reduce_gradients_", "the parameters are those of the first call", new, way_out))

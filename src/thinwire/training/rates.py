@@ -31,7 +31,8 @@ class Rates:
     def factor(self, frame: Frame, device: torch.device) -> float | Tensor:
         """γ_then / γ_now: one number if it is the same for the whole frame, otherwise (d,).
 
-        1 where either is unknown, and where γ_now is 0: nothing moves then, and nothing can be paid.
+        1 where either is unknown, and where γ_now is 0. After a step with γ = 0, which moved nothing, nothing is owed:
+        what was to be paid in it is not paid later.
         """
         each = [self._ratio(slot.name) for slot in frame.slots]
         if len(set(each)) == 1:
