@@ -67,12 +67,12 @@ def _row(name: str, label: str, group: str, link: str, down: str | None = None, 
     return Method(name, label, group, link, down, **more)  # type: ignore[arg-type]
 
 
-def _ours(name: str, label: str, link: str, down: str | None = None, momentum: float = BETA) -> Method:
-    return Method(name, label, "ours", link, down, momentum=momentum)
+def _ours(name: str, label: str, link: str, down: str | None = None) -> Method:
+    return Method(name, label, "ours", link, down, momentum=BETA)
 
 
-def _both(name: str, label: str, link: str, momentum: float | None = BETA) -> Method:
-    return Method(name, label, "ours", link, link, momentum=momentum)
+def _both(name: str, label: str, link: str) -> Method:
+    return _ours(name, label, link, link)
 
 
 TOP2 = "topk(0.02) >> dither(bits=4, rounding='nearest')"
@@ -94,7 +94,6 @@ METHODS: dict[str, Method] = {
         # ours, the optimiser as it was
         _row("rot3", "rotated 3 bits", "ours", "dcgd(rotated(3))"),
         _row("rot2", "rotated 2 bits", "ours", "dcgd(rotated(2))"),
-        _both("ef-top2", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})", momentum=None),
         # ours, local momentum
         _ours("rot3-m", "DIANA, 3 bits", "diana(rotated(3))"),
         _ours("rot2-m", "DIANA, 2 bits", "diana(rotated(2))"),
@@ -105,17 +104,13 @@ METHODS: dict[str, Method] = {
         _ours("quarter-m", "DIANA, 1 bit of ¼", f"diana({QUARTER})", "diana(rotated(1))"),
         _ours("eighth-m", "DIANA, 1 bit of ⅛", f"diana({EIGHTH})", "diana(rotated(1))"),
         _both("ef-quarter-m", "EF21, 1 bit of ¼", f"ef21(({QUARTER}).contractive())"),
-        _both("ef-eighth-m", "EF21, 1 bit of ⅛", f"ef21(({EIGHTH}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
-        _both("ef14-top2-m", "EF14, Top-2 %, 4 bits", f"ef14({TOP2})"),
+        _row("lowrank-4-m", "PowerSGD, rank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
         # tried
         _row("one-bit-adam", "1-bit Adam", "tried", "ef14(sign())", momentum=BETA, dense_steps=80, frozen=True),
         _row(
             "rot1-geo", "DIANA, 1 bit, √ of Adam's geometry", "tried", "diana(rotated(1))", momentum=BETA, geometry=0.5
         ),
-        _row("rot1-geo1", "DIANA, 1 bit, Adam's geometry", "tried", "diana(rotated(1))", momentum=BETA, geometry=1.0),
-        _row("lowrank-4-m", "LowRank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
-        _row("lowrank-1-m", "LowRank 1, momentum", "ours", "lowrank(1)", momentum=BETA, dense_steps=10),
     )
 }
 """Every method by its name, in the order of the tables."""
