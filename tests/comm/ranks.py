@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -67,9 +69,18 @@ def run_ranks(
         thread.start()
     deadline = time.monotonic() + limit
     while any(thread.is_alive() for thread in threads) and not errors:
-        assert time.monotonic() < deadline, [thread.name for thread in threads if thread.is_alive()]
+        assert time.monotonic() < deadline, where(threads)
         for thread in threads:
             thread.join(0.02)
     if errors:
         raise errors[0]
     return results
+
+
+def where(threads: list[threading.Thread]) -> str:
+    """What those that are still alive are doing."""
+    frames = sys._current_frames()
+    alive = [thread for thread in threads if thread.ident in frames]
+    return "\n".join(
+        f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident])[-4:])}" for thread in alive
+    )

@@ -6,6 +6,7 @@ gives it the address of a proxy in place of the other's.
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 from contextlib import suppress
@@ -85,12 +86,7 @@ class _Store(dist.Store):
 
     def _proxy(self, port: bytes, other: int) -> bytes:
         """The port of a proxy to the rank that listens there."""
-        door, tried = socket.create_server(("127.0.0.1", 0)), []
-        while _order(_port(door)) >= _order(self._port):  # Gloo must still think that it is the one to connect
-            tried.append(door)
-            door = socket.create_server(("127.0.0.1", 0))
-        for one in tried:
-            one.close()
+        door = _door(below=self._port)
         threading.Thread(target=self._serve, args=(door, int.from_bytes(port, "big"), other), daemon=True).start()
         return _port(door)
 
@@ -129,6 +125,16 @@ def _address(value: bytes) -> int | None:
     """Where in what a rank published its port stands: behind the family, in front of the host."""
     at = bytes(value).find(HOST)
     return at - 2 if at >= 4 and value[at - 4 : at - 2] == FAMILY else None
+
+
+def _door(below: bytes) -> socket.socket:
+    """A listening socket whose port comes before this one in Gloo's order, so that who has it still is to connect."""
+    ports = [port for port in range(1024, 1 << 16) if _order(port.to_bytes(2, "big")) < _order(below)]
+    random.shuffle(ports)
+    for port in ports:
+        with suppress(OSError):  # taken
+            return socket.create_server(("127.0.0.1", port))
+    raise AssertionError(f"no port is free below {below!r}")
 
 
 def _port(door: socket.socket) -> bytes:

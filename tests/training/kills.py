@@ -96,7 +96,7 @@ IN_ATTACH = [before_attach, between_groups, in_agreement]
 
 
 def in_load(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer.group, "agree")
+    before(wire._reducer.group, "all_gather")
 
 
 def work(rank: int, victim: int, point: Callable[..., None]) -> str:
