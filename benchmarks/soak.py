@@ -204,6 +204,8 @@ def told(found: dict[str, Any]) -> Grid:
         f"{found['scales'][0]:g} to {found['scales'][1]:g}",
         "growth: of a line through the last three quarters, ± 95 %; flat: not above that, or below 1 % an hour",
     )
+    quarters = [float(part.mean()) for part in np.array_split(found["samples"]["survivor"]["rss_mb"], 4)]
+    notes += (f"the survivor's memory in each quarter of the time: {', '.join(f'{mb:.1f}' for mb in quarters)} MB",)
     done = f"{faults['kills']} kills, {faults['pauses']} pauses"
     title = f"{settings['minutes']:g} minutes, {settings['workers']} workers, {done}"
     return Grid(title, ("", "mean", "growth an hour", "±", "flat"), rows, notes=notes)
@@ -257,12 +259,12 @@ def main() -> None:
         steps = min(asked.compare, max(point["step"] for point in read(folder, asked.workers)[0]))
         found = verdict(folder, asked.workers, samples, undisturbed(asked.workers, steps))
     settings = {"minutes": asked.minutes, "workers": asked.workers, "seed": asked.seed, "rest": asked.rest}
-    found = {"provenance": made, "settings": settings, "faults": faults, **found}
+    found = {"provenance": made, "settings": settings, "faults": faults, **found, "samples": columns(samples)}
     grid = told(found)
     grid.print(Console())
     if asked.json:
         file = {"benchmark": "soak", "command": shlex.join(["python", *sys.argv]), "grids": [asdict(grid)], **found}
-        asked.json.write_text(json.dumps({**file, "samples": columns(samples)}) + "\n")
+        asked.json.write_text(json.dumps(file) + "\n")
     good = found["replicas_bit_equal"] and found["as_undisturbed"] and found["losses_finite"]
     sys.exit(not (good and all(all(what.values()) for what in found["flat"].values())))
 
