@@ -317,6 +317,8 @@ def copied(play: Play) -> None:
 
 
 def some_of_the_workers(play: Play) -> None:
+    if play.rank == 0:  # members that have been in different numbers of groups
+        dist.new_group([0], use_local_synchronization=True)
     group = dist.new_group([0, 2])
     if play.rank != 1:
         net, model = play.net(process_group=group)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import Store
+from torch._C._distributed_c10d import PrefixStore, Store
 
 from thinwire._check import fault
 from thinwire.comm.peers import Peers
@@ -29,9 +30,7 @@ _SPARE: WeakKeyDictionary[dist.ProcessGroup, dict[float, list[tuple[dist.Process
 _SPARE = WeakKeyDictionary()
 """Of each group of processes, by time limit: what was lent, and came back.
 
-They are not destroyed: torch names a new group of some of the processes by how many groups this process has, so that it
-would find in the store where those of a destroyed one listened. (All members must have equally many; a group of all
-processes has a name of another kind, which does not depend on that.)
+They are not destroyed: making a group takes a moment, and whoever wraps a model anew needs the same ones again.
 """
 _made = 0
 
@@ -56,7 +55,7 @@ def borrow(pg: dist.ProcessGroup | None, timeout: float) -> Lent:
     peers = Peers(default_store(), f"thinwire/making/{_made}", among.rank(), among.size(), timeout)
     try:
         workers, answers = _new(among, timeout), _new(among, timeout)
-        return Lent(among, workers, answers, f"thinwire/failed/{_nonce(workers)}")
+        return Lent(among, workers, answers, f"thinwire/failed/{_nonce(workers, timedelta(seconds=timeout))}")
     except RuntimeError as error:
         raise peers.blame("making a group", error) from error
 
@@ -74,20 +73,26 @@ def default_store() -> Store | None:
     return _get_default_store() if dist.is_initialized() else None
 
 
-def _nonce(pg: dist.ProcessGroup) -> int:
+def _nonce(pg: dist.ProcessGroup, limit: timedelta) -> int:
     """A number of rank 0's, new each time: under torchrun a store may outlive a restart, and what was said in it."""
     nonce = torch.tensor([int.from_bytes(os.urandom(7), "little")])
     if "nccl" in str(pg.name()).lower():
         nonce = nonce.to(torch.cuda.current_device())
-    pg.broadcast(nonce, 0).wait()
+    pg.broadcast(nonce, 0).wait(limit)
     return int(nonce)
 
 
 def _new(pg: dist.ProcessGroup, timeout: float) -> dist.ProcessGroup:
-    whole = pg.size() == dist.get_world_size()
+    limit, whole = timedelta(seconds=timeout), pg.size() == dist.get_world_size()
+    if not whole and dist.get_backend(pg) == "gloo":
+        # torch would name it by how many groups this process has, and wait for ever for members that have more or fewer
+        store = default_store()
+        assert store is not None  # torch.distributed is initialised
+        room = PrefixStore(f"thinwire/group/{_nonce(pg, limit)}", store)
+        return cast(dist.ProcessGroup, dist.ProcessGroupGloo(room, pg.rank(), pg.size(), limit))  # it has its methods
     made = dist.new_group(
         None if whole else dist.get_process_group_ranks(pg),
-        timeout=timedelta(seconds=timeout),
+        timeout=limit,
         backend=dist.get_backend(pg),
         use_local_synchronization=not whole,  # otherwise who is no member would have to come as well
     )
