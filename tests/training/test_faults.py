@@ -29,6 +29,7 @@ ODD: dict[str, dict[str, Any]] = {
     "warmup_steps": {"warmup_steps": 5},
     "seed": {"seed": 1},
     "checksum": {"checksum": False},
+    "optimizer": {"optimizer": torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)},
     "scaler": {"scaler": torch.amp.GradScaler("cpu", enabled=True)},
 }
 """What one worker gives to `attach` and the others do not."""

@@ -147,3 +147,15 @@ def test_another_link_or_momentum_needs_another_memory() -> None:
     for link, momentum in (("ef21(topk(0.1))", None), ("ef14(topk(0.1))", 0.9)):
         with pytest.raises(ValueError, match="Each link has a memory of its own"):
             tw.reduce_gradients_(net.named_parameters(), link, memory, tw.LocalGroup(1), momentum=momentum)
+
+
+def test_gradients_that_were_given_stay_what_they_were() -> None:
+    net, memory = nn.Linear(64, 64), tw.LinkMemory()
+    kept = []
+    for factor in (1.0, 2.0):
+        net.zero_grad()
+        (factor * net(torch.ones(1, 64))).sum().backward()
+        tw.reduce_gradients_(net.named_parameters(), "dcgd(identity())", memory, tw.LocalGroup(1))
+        kept.append(net.weight.grad)
+    assert bool((kept[0] == 1).all())
+    assert bool((kept[1] == 2).all())

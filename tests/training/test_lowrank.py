@@ -253,6 +253,9 @@ def test_arguments() -> None:
         tw.Stages({0: tw.LowRank(4)})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="allreduce is its only route"):
         Reducer(nn.Linear(64, 64).named_parameters(), Settings(tw.LowRank(4), route="gather"), tw.LocalGroup(2))
+    down = tw.dcgd(tw.Rotated(bits=3))
+    with pytest.raises(ValueError, match="it has no downlink"):
+        Reducer(nn.Linear(64, 64).named_parameters(), Settings(tw.LowRank(4), down=down), tw.LocalGroup(2))
     with pytest.warns(UserWarning, match="sent as they are"):
         Reducer(nn.Linear(64, 64).named_parameters(), Settings(tw.LowRank(40)), tw.LocalGroup(2))
 

@@ -59,6 +59,9 @@ def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route
     if sender is None:
         return Exchange(dcgd(Identity()), frame.d, group, route="allreduce", seed=seed, tensor=number)
     if isinstance(sender, LowRank):
+        if down is not None:
+            rule = "sums come back as they are: it has no downlink"
+            raise ValueError(fault(f"down of {sender!r}", rule, down, "Leave down out."))
         if route not in (None, LowRankExchange.route):
             rule = "its messages are summed: allreduce is its only route"
             raise ValueError(fault(f"route of {sender!r}", rule, route, "Leave route out."))

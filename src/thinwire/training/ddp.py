@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +107,9 @@ def attach(
     if checksum and not group.checksummed:
         notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
     tries = link == AUTO and momentum is None and down is None and route is None
-    group.agree({"link": "by trials" if tries else "given", "scaler": scaler is not None})
+    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+    given = {"scaler": scaler is not None, "optimizer": bool(optimizers)}
+    group.agree({"link": "by trials" if tries else "given", **given})
     if tries:
         values = sum(p.numel() for p in (parameters.dense | parameters.sparse).values())
         group.agree({"thinwire": __version__, "workers": group.size, "values": values})
@@ -135,7 +137,7 @@ def attach(
     wide = [name for name, p in parameters.dense.items() if p.dtype == torch.float64]
     if wide:
         reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
-    wire = Wire(model, reducer, parameters, scaler, optimizer)
+    wire = Wire(model, reducer, parameters, scaler, optimizers)
     model.register_comm_hook(wire, _hook)
     return wire
 
@@ -191,14 +193,14 @@ class Wire:
         reducer: Reducer,
         parameters: Reduced,
         scaler: GradScaler | None = None,
-        optimizer: Optimizer | Iterable[Optimizer] = (),
+        optimizers: Sequence[Optimizer] = (),
     ) -> None:
         # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
         self._process_group, self._reducer = model.process_group, reducer
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale: Tensor | None = None
         self._one = torch.ones((), device=reducer.group.device)
-        self._optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+        self._optimizers = optimizers
         self._names = {id(p): name for name, p in (parameters.dense | parameters.sparse).items()}
         last = len(reducer.frames) - 1
         self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}

@@ -222,7 +222,8 @@ def reduce_gradients_(
             if not parameter.requires_grad:  # frozen since the first call: an optimiser would move it by a gradient
                 continue
             part = estimate[slot.part].view_as(parameter)
-            parameter.grad = (part if scale is None else part * scale).to(parameter.dtype)
+            part = part if scale is None else part * scale
+            parameter.grad = part.to(parameter.dtype, copy=True)  # the estimate's memory is the next step's
 
 
 def _gradient(name: str, parameter: Parameter) -> Tensor:

@@ -21,6 +21,7 @@ class Tally:
         bytes_in: bytes a worker took from the wire.
         dense_bytes: what a float32 all-reduce of the same gradients hands to the wire, 8 (n − 1)/n a parameter.
         encode, wire, decode: seconds of the communicating thread: at work before the wire, waiting, at work after it.
+            Under `attach` it does not wait, but does other work until messages are there: see `exposed`.
         exposed: seconds between the last gradient's arrival and the last estimate: what the backward pass did not hide.
         exposed_work: of these, seconds in which the communicating thread encoded and decoded; in the others it waited
             for the wire.
