@@ -143,14 +143,18 @@ def static_graph_with_accumulation(play: Play) -> None:
         play.step(net)
 
 
-def bucket_views(play: Play) -> None:
-    net, model = play.net(gradient_as_bucket_view=True, bucket_cap_mb=0.02)
+def four_steps(play: Play, net: nn.Module, model: DistributedDataParallel) -> None:
+    """Of which the third one accumulates."""
     for step in range(4):
         if step == 2:
             with model.no_sync():
                 play.loss(model, 10).backward()
         play.loss(model, step).backward()
         play.step(net)
+
+
+def bucket_views(play: Play) -> None:
+    four_steps(play, *play.net(gradient_as_bucket_view=True, bucket_cap_mb=0.02))
 
 
 def frozen_and_thawed(play: Play) -> None:
@@ -253,13 +257,7 @@ def a_forward_pass_that_fails(play: Play) -> None:
 
 def sparse_embedding(play: Play) -> None:
     net = Words()
-    model = play.wrap(net)
-    for step in range(4):
-        if step == 2:
-            with model.no_sync():
-                play.loss(model, 10).backward()
-        play.loss(model, step).backward()
-        play.step(net)
+    four_steps(play, net, play.wrap(net))
 
 
 def pictures(play: Play) -> None:
