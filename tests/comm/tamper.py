@@ -25,7 +25,12 @@ class Wire:
         self._store = store
         self._armed: dict[tuple[int, int], tuple[int, bool]] = {}
         self._lock = threading.Lock()
-        self.met = 0
+        self._cut_meet = threading.Barrier(1)
+
+    @property
+    def missed(self) -> bool:
+        """Whether a byte that was to be met with has not come by."""
+        return bool(self._armed)
 
     def seen_by(self, rank: int) -> dist.Store:
         """The store as this rank is to see it."""
@@ -35,9 +40,12 @@ class Wire:
         """Change the byte that comes `after` so many others which are sent from now on."""
         self._armed[sender, receiver] = after, False
 
-    def cut(self, sender: int, receiver: int, after: int) -> None:
-        """Close the connection in front of that byte."""
+    def cut(self, sender: int, receiver: int, after: int, *, both: bool = False) -> None:
+        """Close the connection in front of that byte; `both`: when it has come by in both directions."""
         self._armed[sender, receiver] = after, True
+        self._cut_meet = threading.Barrier(1 + both, timeout=30)
+        if both:
+            self._armed[receiver, sender] = after, True
 
     def carry(self, sender: int, receiver: int, source: socket.socket, sink: socket.socket) -> None:
         """Forward one direction, until it ends."""
@@ -48,9 +56,9 @@ class Wire:
                     if left is not None and left >= len(data):
                         self._armed[sender, receiver] = left - len(data), cut
                         left = None
-                    self.met += left is not None
                 if left is not None and cut:
                     sink.sendall(data[:left])
+                    self._cut_meet.wait()
                     break
                 if left is not None:
                     data[left] ^= 0x10

@@ -26,6 +26,10 @@ DIRECT = 1 << 17
 """Bytes from which a message goes by sends and receives to each process by itself."""
 LOOK = 1.0
 """Seconds that a rank waits on the wire before it looks whether another one has given the group up."""
+KNOCK = 1
+"""The tag of messages that only try a connection; those that say something have 0."""
+NOTHING = torch.zeros(1, dtype=torch.uint8)
+"""What they say."""
 
 
 class ProcessGroup(Group):
@@ -191,6 +195,16 @@ class ProcessGroup(Group):
         with self.naming(name):
             return start(self._pgs[lane])
 
+    def _knock(self, name: str, lane: Lane) -> None:
+        """Raise PeerError if a connection is closed.
+
+        Gloo tells whoever has yet to begin a message on it, but not who is amid one. So begin one, that none receives.
+        """
+        with self.naming(name):
+            for other in range(self._processes):
+                if other != self._rank:
+                    self._pgs[lane].send([NOTHING], other, KNOCK)
+
     def _pending(
         self, name: str, works: list[Work], received: Callable[[], Tensor], sent: Tensor, lane: Lane
     ) -> Pending:
@@ -206,8 +220,11 @@ class ProcessGroup(Group):
         future = self._waiters[lane].submit(finish)
 
         def look() -> None:
-            if not future.done() and self._peers.given_up():
+            if future.done():
+                return
+            if self._peers.given_up():
                 raise self._peers.blame(name, RuntimeError("another rank has failed"))
+            self._knock(name, lane)
 
         def wait() -> Tensor:  # none waits in vain for its own limit when another rank has failed
             while True:
