@@ -42,18 +42,23 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Calibration:
-        """What `as_dict` wrote.
+        """What `as_dict` wrote, or that of a probe.
 
         Raises:
             ValueError: it is something else.
         """
         try:
             codecs = {name: Codec(**codec) for name, codec in told["machine"]["codecs"].items()}
-            machine = Machine(**{**told["machine"], "codecs": codecs})
-            return cls(Network(**told["network"]), machine, tuple(told["sources"]))
+            machine, network = (_finite(told[name]) for name in ("machine", "network"))
+            return cls(Network(**network), Machine(**{**machine, "codecs": codecs}), tuple(told["sources"]))
         except (KeyError, TypeError, AttributeError) as error:
-            rule, way_out = "it has sources, a network and a machine", "benchmarks/calibrate.py writes one."
+            rule = "it has sources, a network and a machine"
+            way_out = "thinwire probe writes one, and benchmarks/calibrate.py."
             raise ValueError(fault("calibration", rule, str(error), way_out)) from None
+
+
+def _finite(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def reference() -> Calibration:
