@@ -7,6 +7,7 @@ already said. `attach` does it for a PyTorch DDP model; the parts are here to be
 import importlib
 import typing
 
+from thinwire.advisor import Advice, Probe, advise
 from thinwire.comm import Group, LocalGroup, PeerError, ProcessGroup
 from thinwire.compressors import (
     BFloat16,
@@ -108,6 +109,7 @@ __all__ = [
     "MCM",
     "PAGE",
     "SAGA",
+    "Advice",
     "BFloat16",
     "Box",
     "Certificate",
@@ -158,6 +160,7 @@ __all__ = [
     "PlainWire",
     "Policy",
     "Prediction",
+    "Probe",
     "ProcessGroup",
     "RandK",
     "Recursion",
@@ -181,6 +184,7 @@ __all__ = [
     "Wire",
     "Zero",
     "__version__",
+    "advise",
     "all_reduce",
     "attach",
     "clag",

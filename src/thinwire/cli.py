@@ -8,6 +8,7 @@ import typer
 
 from thinwire.advisor.cli import scale
 from thinwire.bench.cli import bench
+from thinwire.counsel.cli import advise
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
 from thinwire.pages.cli import report
@@ -25,6 +26,9 @@ Your own script, unchanged, on four hosts with slow links, all on this machine.
 
 [cyan]thinwire bench step --hosts 4 --rate 1gbit[/cyan]
 What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts.
+
+[cyan]thinwire advise --params 124e6 --workers 16 --bandwidth 1gbit --backward 250ms[/cyan]
+Which compression for this training on this network, or none, and why.
 
 [cyan]thinwire scale --parameters 124e6 --bandwidth 1gbit --compute 250ms[/cyan]
 What a step would take on 2 to 10,000 workers, dense and compressed, predicted.
@@ -67,6 +71,7 @@ app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
 app.command("solve")(solve)
 app.command("report")(report)
+app.command("advise")(advise)
 app.command("scale")(scale)
 app.add_typer(bench, name="bench")
 

@@ -42,14 +42,15 @@ LAYERS = {
     "convex": "keys payload kernels compressors theory link presets spec comm rounds exchange report",
     "estimators": "comm link presets spec convex",
     "advisor": "compressors link presets lowrank spec exchange training report",
-    "thinwire": "keys payload compressors link presets lowrank spec comm exchange training convex estimators",
+    "thinwire": "advisor keys payload compressors link presets lowrank spec comm exchange training convex estimators",
     "baselines": "thinwire",
     "lab": "report",
     "demo": "thinwire baselines lab report",
     "bench": "keys kernels compressors thinwire baselines demo lab report",
     "solver": "thinwire convex report",
     "pages": "bench report",
-    "cli": "advisor bench demo lab pages solver",
+    "counsel": "lowrank advisor report",
+    "cli": "advisor bench counsel demo lab pages solver",
     "__main__": "cli",
 }
 
@@ -57,8 +58,8 @@ LAYERS = {
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver", "pages.cli", "cli"),
-    "typer": ("report", "demo", "bench", "advisor.cli", "lab.cli", "solver.cli", "pages.cli", "cli"),
+    "rich": ("report", "demo", "bench", "advisor.cli", "counsel.cli", "lab.cli", "solver", "pages.cli", "cli"),
+    "typer": ("report", "demo", "bench", "advisor.cli", "counsel.cli", "lab.cli", "solver.cli", "pages.cli", "cli"),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }

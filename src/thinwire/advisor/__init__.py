@@ -10,25 +10,39 @@
 (True, True, True)
 """
 
+from thinwire.advisor.advice import Advice, Option, Proposal, advise
 from thinwire.advisor.calibration import Calibration, calibrate, reference
+from thinwire.advisor.extra_steps import Extra
 from thinwire.advisor.facts import Codec, Machine, Network, Workload
+from thinwire.advisor.findings import Candidate, CollectiveFound, Gradients, LinkFound, Measured, Probe
 from thinwire.advisor.host import Site
 from thinwire.advisor.predict import Choice, Prediction, predict_step
 from thinwire.advisor.scaling import Jitter, Layout, Point, Study
 
 __all__ = [
+    "Advice",
     "Calibration",
+    "Candidate",
     "Choice",
     "Codec",
+    "CollectiveFound",
+    "Extra",
+    "Gradients",
     "Jitter",
     "Layout",
+    "LinkFound",
     "Machine",
+    "Measured",
     "Network",
+    "Option",
     "Point",
     "Prediction",
+    "Probe",
+    "Proposal",
     "Site",
     "Study",
     "Workload",
+    "advise",
     "calibrate",
     "predict_step",
     "reference",

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -69,6 +70,18 @@ def reference() -> Calibration:
     """
     text = files("thinwire.advisor").joinpath("reference.json").read_text(encoding="utf-8")
     return Calibration.from_dict(json.loads(text))
+
+
+def read_calibration(where: str, file: Path) -> Calibration:
+    """That of a JSON file; `where` is what the user calls it.
+
+    Raises:
+        ValueError: it cannot be read, or holds something else.
+    """
+    try:
+        return Calibration.from_dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(fault(f"{where} {str(file)!r}", f"it cannot be read: {error}")) from None
 
 
 def calibrate(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from thinwire._check import fault, in_range
-from thinwire.advisor.calibration import Calibration, reference
+from thinwire.advisor.calibration import read_calibration, reference
 from thinwire.advisor.facts import LAYERS, Network, Workload
 from thinwire.advisor.predict import HOOKS, Choice
 from thinwire.advisor.scaling import MOST, VALIDATED, Jitter, Layout, Study
@@ -109,7 +109,7 @@ def scale(
 
     def planned() -> tuple[Study, list[int]]:
         writable("scale", json, plot)
-        constants = reference() if calibration is None else _read(calibration)
+        constants = reference() if calibration is None else read_calibration("--calibration", calibration)
         links = constants.network
         if message is not None:
             cost = seconds("--message", message)
@@ -137,13 +137,6 @@ def scale(
         json.write_text(json_.dumps(_told(found), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if plot is not None:
         plot.write_text(picture(found), encoding="utf-8")
-
-
-def _read(file: Path) -> Calibration:
-    try:
-        return Calibration.from_dict(json_.loads(file.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, json_.JSONDecodeError) as error:
-        raise ValueError(fault(f"--calibration {str(file)!r}", f"it cannot be read: {error}")) from None
 
 
 def _numbers(text: str, unit: int) -> list[int]:

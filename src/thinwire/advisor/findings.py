@@ -138,6 +138,11 @@ class Probe:
         names: the parameters' names, in the workload's order.
         sources: commands and dates.
         notes: what the measurements left in doubt.
+
+    >>> from thinwire.advisor import Machine, Network, Workload
+    >>> probe = Probe(4, Network(bandwidth=125e6, latency=1e-3), Machine(cores=8), Workload.even(1e6, compute=0.1))
+    >>> Probe.from_dict(probe.as_dict()) == probe
+    True
     """
 
     workers: int

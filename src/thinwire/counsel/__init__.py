@@ -1,0 +1,1 @@
+"""What `thinwire advise` says: the advisor's figures in words, at the command line."""
