@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -100,7 +101,7 @@ def soak(
     while (now := time.monotonic()) < begun + seconds:
         gang.heal()
         if paused and now > paused[1]:
-            os.kill(paused[0], signal.SIGCONT)
+            go_on(paused[0])
             paused = None
         if now > next_pause and paused is None:
             paused = draw.choice(gang.processes).pid or 0, now + draw.uniform(*PAUSE)
@@ -117,8 +118,14 @@ def soak(
             next_look = now + every
         time.sleep(0.1)
     if paused:
-        os.kill(paused[0], signal.SIGCONT)
+        go_on(paused[0])
     return samples, faults
+
+
+def go_on(pid: int) -> None:
+    """End a pause, unless the process was killed in it."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def finish(gang: Gang, seconds: float = 300.0) -> None:
