@@ -65,7 +65,7 @@ def test_gradients_that_were_seen_decide() -> None:
     other = Candidate("ef14(topk(0.01))", 0.9, error=50.0, drift=50.0, layers={})  # with momentum: another choice
     advice = advise(probe(gradients=seen(cheap, dear, other)), proposals=FEW)
     assert advice.first.name == TOPK
-    assert advice.first.extra == Extra(1.0, 1.01, 1.01, "tried on 8 steps' gradients")
+    assert advice.first.extra == Extra.of(0.01, source="tried on 8 steps' gradients")
     assert advice.options[-1].name == ONE_BIT
 
 
@@ -129,7 +129,7 @@ def test_independent_errors_cost_between_nothing_and_their_share_of_the_noise() 
 
 def test_errors_that_are_paid_back_count_while_they_are_owed() -> None:
     tried = Candidate("ef14(topk(0.01))", None, error=0.5, drift=0.1, layers={})
-    assert from_gradients(seen(tried), tried, link(tried.link)).expected == 1.5
+    assert from_gradients(seen(tried), tried, link(tried.link)).high == 1.5
 
 
 def test_theory_bounds_the_steps_of_links_without_bias_only() -> None:

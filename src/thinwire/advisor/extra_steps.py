@@ -11,9 +11,9 @@ further noise). Against e = 0, since E‖ḡ‖² = ‖G‖² + tr Σ / B, that 
     1 + r²,   r² = e / E‖ḡ‖²
 
 whatever the noise scale: it cancels. It is the most that independent errors cost; where progress is held up by
-curvature and not by noise they cost nothing. So the factor lies between 1 and 1 + r². In between, its geometric middle
-is taken for errors without bias. Errors that are paid back later (error feedback) are as good as stale gradients
-meanwhile, and measured trainings lie near the upper end: that is taken for them.
+curvature and not by noise they cost nothing. So the factor lies between 1 and 1 + r², and what is expected is the
+geometric middle. Errors that are paid back later (error feedback) are no noise, but as good as a stale gradient while
+they are owed: they are counted alike. benchmarks/extra_steps.py holds this against trainings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from thinwire.lowrank import LowRank
 class Extra:
     """Steps to the same loss, as times those with the exact mean: a range, what is expected, and where it is from.
 
-    >>> Extra.of(0.21, pays_back=False, source="measured")
+    >>> Extra.of(0.21, source="measured")
     Extra(low=1.0, expected=1.1, high=1.21, source='measured')
     """
 
@@ -41,10 +41,9 @@ class Extra:
     source: str
 
     @classmethod
-    def of(cls, error: float, *, pays_back: bool, source: str) -> Extra:
+    def of(cls, error: float, *, source: str) -> Extra:
         """Of r²."""
-        high = 1 + error
-        return cls(1.0, high if pays_back else math.sqrt(high), high, source)
+        return cls(1.0, math.sqrt(1 + error), 1 + error, source)
 
 
 NONE = Extra(1.0, 1.0, 1.0, "exact")
@@ -63,9 +62,9 @@ def from_gradients(found: Gradients, candidate: Candidate, sender: Link | LowRan
     r² is the drift, which compares errors with the raw gradients whatever is sent; where errors are paid back the drift
     hides them, and with raw gradients the error of one step is the better measure: the larger of the two.
     """
-    back = pays_back(sender)
-    error = max(candidate.drift, candidate.error) if back and candidate.momentum is None else candidate.drift
-    return Extra.of(error, pays_back=back, source=f"tried on {found.steps} steps' gradients")
+    owes = pays_back(sender) and candidate.momentum is None
+    error = max(candidate.drift, candidate.error) if owes else candidate.drift
+    return Extra.of(error, source=f"tried on {found.steps} steps' gradients")
 
 
 def from_theory(link: Link, workers: int, values: int, *, sharded: bool) -> Extra | None:
