@@ -8,16 +8,17 @@ import pytest
 import torch
 
 import thinwire as tw
-from thinwire.bench import codec
-from thinwire.bench.codec import ROWS, Bench, choose, floor, measure_limits, measure_row
+from thinwire.advisor.calibration import RECEIVED
+from thinwire.bench.codec import ROWS, Bench, choose, measure_limits, measure_row
 from thinwire.compressors.code import BlockCode
+from thinwire.probing import timing
 
 
 @pytest.mark.parametrize("text", ROWS)
 def test_every_row_runs(text: str) -> None:
     row = measure_row(Bench(3000), text, rounds=2)
     assert row["failure"] is None
-    compressor = tw.parse_compressor(text).bind(codec.WORKERS)
+    compressor = tw.parse_compressor(text).bind(RECEIVED)
     fused = isinstance(compressor, BlockCode)
     kernels = {"decode_kept", "encode_difference", "decode_mean"} if fused else set()
     assert set(row["calls"]) == {"encode", "decode"} | kernels
@@ -33,9 +34,9 @@ def test_every_compressor_has_a_row() -> None:
 
 
 def test_a_floor_reads_and_writes_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "PIECE", 1000)
+    monkeypatch.setattr(timing, "PIECE", 1000)
     source, target = torch.ones(70_001), torch.zeros(70_001)
-    floor([torch.zeros(10), source], [target])()  # what is written is what was read last
+    timing.floor([torch.zeros(10), source], [target])()  # what is written is what was read last
     assert torch.equal(source, torch.ones(70_001))
     assert bool((target == 1).all())
 

@@ -112,7 +112,8 @@ def calibrate(
     for row in run["rows"]:
         if not row["failure"]:
             compressor = parse_compressor(row["name"])
-            codecs[to_text(compressor)] = _codec(compressor, row, run["size"])
+            spent = {name: told["seconds"]["median"] for name, told in row["calls"].items()}
+            codecs[to_text(compressor)] = codec_from(compressor, spent, run["size"])
     machine = Machine(cores, copied / (2 * VALUE * run["size"]), round_seconds, codecs)
     used = (collective, codec, unshaped)
     return Calibration(network, machine, tuple(told["command"] for told in used if told is not None))
@@ -157,13 +158,22 @@ def _seconds(calls: Mapping[str, Any], name: str) -> float:
     return float(calls[name]["seconds"]["median"])
 
 
-def _codec(compressor: Compressor, row: Mapping[str, Any], size: int) -> Codec:
-    each = {name: told["seconds"]["median"] / size for name, told in row["calls"].items()}
+def codec_from(compressor: Compressor, spent: Mapping[str, float], size: int, source: str = "measured") -> Codec:
+    """What a compressor costs a value, from the seconds of its calls on so many values.
+
+    Args:
+        compressor: which one.
+        spent: by call: `encode` and `decode`; where a kernel does them, `decode_kept` (into memory that is there),
+            `encode_difference`, and `decode_mean` of RECEIVED payloads.
+        size: values.
+        source: where they are from.
+    """
+    each = {name: seconds / size for name, seconds in spent.items()}
     if "decode_mean" in each:
         receive = min(each["decode_kept"], each["decode_mean"] / RECEIVED)
         onto = each["decode_mean"] - RECEIVED * receive
-        return Codec(each["encode"], each["decode_kept"], receive, onto, each["encode_difference"], "measured")
+        return Codec(each["encode"], each["decode_kept"], receive, onto, each["encode_difference"], source)
     if compressor.dense:  # all payloads are decoded, then added up
-        return Codec(each["encode"], each["decode"], each["decode"], 0.0, None, "measured")
-    kept = row["nbytes"] / (VALUE * size)  # what all placed is added up as it is placed
-    return Codec(each["encode"], each["decode"], kept * each["decode"], each["decode"], None, "measured")
+        return Codec(each["encode"], each["decode"], each["decode"], 0.0, None, source)
+    kept = compressor.bind(RECEIVED).nbytes(size) / (VALUE * size)  # what all placed is added up as it is placed
+    return Codec(each["encode"], each["decode"], kept * each["decode"], each["decode"], None, source)
