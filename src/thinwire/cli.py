@@ -12,6 +12,7 @@ from thinwire.counsel.cli import advise
 from thinwire.demo.cli import demo
 from thinwire.lab.cli import CONTEXT, lab
 from thinwire.pages.cli import report
+from thinwire.probing.cli import probe
 from thinwire.solver.cli import solve
 from thinwire.version import __version__
 
@@ -26,6 +27,9 @@ Your own script, unchanged, on four hosts with slow links, all on this machine.
 
 [cyan]thinwire bench step --hosts 4 --rate 1gbit[/cyan]
 What a training step costs with each method, measured in turns; bench codec and bench collective measure the parts.
+
+[cyan]torchrun --nproc-per-node 2 --no-python thinwire probe --json probe.json[/cyan]
+What your links, collectives and processors really cost, measured by the workers themselves in half a minute.
 
 [cyan]thinwire advise --params 124e6 --workers 16 --bandwidth 1gbit --backward 250ms[/cyan]
 Which compression for this training on this network, or none, and why.
@@ -71,6 +75,7 @@ app.command("demo")(demo)
 app.command("lab", context_settings=CONTEXT)(lab)
 app.command("solve")(solve)
 app.command("report")(report)
+app.command("probe")(probe)
 app.command("advise")(advise)
 app.command("scale")(scale)
 app.add_typer(bench, name="bench")

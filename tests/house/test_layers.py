@@ -51,7 +51,7 @@ LAYERS = {
     "solver": "thinwire convex report",
     "pages": "bench report",
     "counsel": "lowrank advisor report",
-    "cli": "advisor bench counsel demo lab pages solver",
+    "cli": "advisor bench counsel demo lab pages probing solver",
     "__main__": "cli",
 }
 
@@ -59,8 +59,30 @@ LAYERS = {
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": ("report", "demo", "bench", "advisor.cli", "counsel.cli", "lab.cli", "solver", "pages.cli", "cli"),
-    "typer": ("report", "demo", "bench", "advisor.cli", "counsel.cli", "lab.cli", "solver.cli", "pages.cli", "cli"),
+    "rich": (
+        "report",
+        "demo",
+        "bench",
+        "advisor.cli",
+        "counsel.cli",
+        "lab.cli",
+        "solver",
+        "pages.cli",
+        "probing.cli",
+        "cli",
+    ),
+    "typer": (
+        "report",
+        "demo",
+        "bench",
+        "advisor.cli",
+        "counsel.cli",
+        "lab.cli",
+        "solver.cli",
+        "pages.cli",
+        "probing.cli",
+        "cli",
+    ),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }

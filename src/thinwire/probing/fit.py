@@ -1,0 +1,184 @@
+"""An α–β network from what was measured: the numbers by which the advisor's model of a collective gives those times.
+
+With L the latency, n workers, c = min(1, cores) the part of a processor that a worker's thread has, the model says
+(`Host.ring`, `Host.direct`) of a ring all-reduce, and of B bytes from each to each other worker:
+
+    ring      2 (n − 1) L + max(2 (n − 1) hop / c, 2 (n − 1)/n · size ÷ (bandwidth · ring), processors)
+    direct    L + max((call + (n − 1) message) / c, (n − 1) B ÷ (bandwidth · direct), processors)
+
+Fixed costs are told by the shortest calls, rates by those that take several times as long; medians all along.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from thinwire._check import fault
+from thinwire.advisor.facts import Machine, Network, Workload
+from thinwire.advisor.host import Host, Site
+from thinwire.advisor.schedule import Process
+
+STAGES = {"all_reduce": 0, "all_gather": 1, "all_to_all": 1, "sharded": 2}
+"""Messages from each to each other that a collective consists of, one after the other; a ring has none."""
+SENT: Mapping[str, Callable[[int], float]] = {
+    "all_reduce": lambda n: 2 * (n - 1) / n,
+    "all_gather": lambda n: n - 1.0,
+    "all_to_all": lambda n: (n - 1) / n,
+    "sharded": lambda n: 2 * (n - 1) / n,
+}
+"""Bytes that a worker sends for one of the vector's."""
+LONG = 4.0
+"""Times that of the shortest: from there on, a call's time is that of its bytes."""
+SATURATED = 0.7
+"""Part of what a worker has of the processors from which on they, and not the wire, are taken to be the limit."""
+IDLE = Workload(shapes=((1,),), ready=(0.0,), compute=0.0)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One collective, in the median: seconds by the clock, and processor seconds of a worker."""
+
+    name: str
+    size: int
+    seconds: float
+    busy: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The network, and how far to trust it.
+
+    Args:
+        network: without costs of a call, which one number of workers does not tell from those of its messages:
+            messages are charged with all of it.
+        busy: the part of their processors that workers use in long collectives.
+        error: of predicted times, the median of |predicted ÷ measured − 1|; `worst` by collective.
+        worst: the collective with the largest median error, and that error.
+        bounded: whether processors are the limit, so that the wire's bandwidth is not known.
+    """
+
+    network: Network
+    busy: float
+    error: float
+    worst: tuple[str, float]
+    bounded: bool
+
+
+def predicted(network: Network, name: str, size: float, *, workers: int, cores: float) -> float:
+    """Seconds of one collective by the advisor's model, with nothing else going on.
+
+    >>> links = Network(bandwidth=1e6, latency=1e-3)
+    >>> round(predicted(links, "all_gather", 1e5, workers=4, cores=1), 6)
+    0.301
+    """
+    host = Host(Site(workers, network, Machine(cores=cores), IDLE))
+
+    def run() -> Process:
+        yield from _stages(host, name, size, workers)
+
+    host.schedule.start(run())
+    host.schedule.run()
+    return host.schedule.now
+
+
+def _stages(host: Host, name: str, size: float, workers: int) -> Process:
+    match name:
+        case "all_reduce":
+            yield host.ring(size, workers, host.site.network)
+        case "all_gather":
+            yield host.direct(size, workers)
+        case "all_to_all":
+            yield host.direct(size / workers, workers)
+        case "sharded":
+            yield host.direct(size / workers, workers)
+            yield host.direct(size / workers, workers)
+        case _:
+            raise ValueError(fault("predicted", f"one of {', '.join(SENT)}", name))
+
+
+def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int, cores: float) -> Fitted:
+    """The network that explains these calls.
+
+    Args:
+        calls: every collective of `SENT`, at one size at least; others are left out.
+        latency: of a short message from one to another, in the median of the pairs.
+        bandwidth: of a pair alone, likewise.
+        workers: how many took part.
+        cores: processors of each.
+    """
+    known = [one for one in calls if one.name in SENT]
+    share, first = min(1.0, cores), min(one.size for one in known)
+    shortest = {one.name: one.seconds / _steps(one.name, workers) for one in known if one.size == first}
+    lag = min(latency, *shortest.values())
+    long = [one for name in SENT for one in _long([one for one in known if one.name == name])]
+    busy = median(one.busy / (one.seconds * share) for one in long)
+    bounded = busy > SATURATED
+    rates = {one: _rate(one, lag, workers) for one in long}
+    around = median(rate for one, rate in rates.items() if not STAGES[one.name])
+    straight = median(rate for one, rate in rates.items() if STAGES[one.name])
+    spared = {one.name: one.busy for one in known if one.size == first}
+    per_byte = median(max(0.0, one.busy - spared[one.name]) / (SENT[one.name](workers) * one.size) for one in long)
+    if bounded:
+        per_byte, around, straight = share / median(rates.values()), math.inf, math.inf
+    most = max(bandwidth, around, straight)
+    fixed = {
+        ring: median(_fixed(mine, lag, around if ring else straight, workers))
+        for ring in (True, False)
+        if (mine := [one for one in known if ring != bool(STAGES[one.name])])
+    }
+    network = Network(
+        bandwidth=most,
+        latency=lag,
+        hop=fixed[True] * share,
+        message=fixed[False] * share / (workers - 1),
+        per_byte=per_byte,
+        ring=1.0 if bounded else around / most,
+        direct=1.0 if bounded else straight / most,
+    )
+    return Fitted(network, busy, *errors(network, known, workers=workers, cores=cores), bounded)
+
+
+def errors(network: Network, calls: Sequence[Call], *, workers: int, cores: float) -> tuple[float, tuple[str, float]]:
+    """The median error of all calls, and the collective with the largest median."""
+    found: dict[str, list[float]] = {}
+    for one in calls:
+        expected = predicted(network, one.name, one.size, workers=workers, cores=cores)
+        found.setdefault(one.name, []).append(abs(expected / one.seconds - 1))
+    worst = max(((name, median(each)) for name, each in found.items()), key=lambda pair: pair[1])
+    return median(error for each in found.values() for error in each), worst
+
+
+def _steps(name: str, workers: int) -> int:
+    """Messages that must go one after another."""
+    return STAGES[name] or 2 * (workers - 1)
+
+
+def _long(calls: Sequence[Call]) -> list[Call]:
+    """Of one collective: those that take LONG times as long as the shortest one, or, if there are none, the longest."""
+    least, most = (choose(calls, key=lambda one: one.size) for choose in (min, max))
+    return [one for one in calls if one.seconds >= LONG * least.seconds] or [most]
+
+
+def _rate(one: Call, lag: float, workers: int) -> float:
+    """Bytes a second, latencies taken off: of a short call, which is nothing else, a part stays."""
+    seconds = max(one.seconds - _steps(one.name, workers) * lag, one.seconds / LONG)
+    return SENT[one.name](workers) * one.size / seconds
+
+
+def _fixed(calls: Sequence[Call], lag: float, rate: float, workers: int) -> list[float]:
+    """Seconds of one step, without its latency, in calls of whose time the bytes take less than half.
+
+    Where there is no such call, of the shortest ones, what the bytes leave.
+    """
+    found, left = [], []
+    for one in calls:
+        steps = _steps(one.name, workers)
+        rest, wire = one.seconds / steps - lag, SENT[one.name](workers) * one.size / (steps * rate)
+        if wire < rest / 2:
+            found.append(rest)
+        left.append((one.size, max(0.0, rest - wire)))
+    shortest = min(size for size, _ in left)
+    return found or [rest for size, rest in left if size == shortest]

@@ -1,0 +1,73 @@
+"""Machines: every candidate's codec has its costs, workers' figures are merged by medians, threads stay as set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import thinwire as tw
+from thinwire.advisor.codecs import codec_of
+from thinwire.advisor.facts import Codec, Machine, Network
+from thinwire.advisor.findings import CollectiveFound, Measured
+from thinwire.advisor.plan import plan_frames
+from thinwire.probing import run
+from thinwire.probing.codecs import find_machine, merge_machines
+from thinwire.probing.network import NetworkFound
+from thinwire.probing.run import CANDIDATES, compressors_of, in_place, links_of
+
+CPU = torch.device("cpu")
+
+
+def test_every_candidate_is_measured_and_can_be_planned_with() -> None:
+    threads = torch.get_num_threads()
+    said: list[tuple[str, float]] = []
+    machine = find_machine(
+        compressors_of(CANDIDATES), CPU, values=3000, seconds=0.1, cores=2, told=lambda *what: said.append(what)
+    )
+    assert torch.get_num_threads() == threads
+    assert machine.cores == 2
+    assert min(machine.memory, machine.round) > 0
+    for link in links_of(CANDIDATES):
+        codec = codec_of(machine, link.compressor)
+        assert codec.source == "measured"
+        assert min(codec.encode, codec.decode, codec.receive) > 0
+        assert not any(frame.notes for frame in plan_frames([(300, 300)], link, machine, 4))  # the downlink's is there
+    parts = [part for _, part in said]
+    assert parts == sorted(parts)
+    assert 0 <= parts[0] <= parts[-1] < 1
+
+
+def test_candidates_share_compressors_and_none_is_measured_twice() -> None:
+    once = compressors_of(["dcgd(rotated(1))", "diana(rotated(bits=1))"])
+    assert len(once) == 1 + len(run.BESIDES)
+    with pytest.raises(ValueError, match=r"candidate 'dianna.*': it is a link: .*Did you mean 'diana'"):
+        compressors_of(["dianna(sign())"])
+
+
+def test_figures_of_workers_are_merged_by_their_medians() -> None:
+    codec = Codec(1e-9, 2e-9, 3e-9, 4e-9, 5e-9, "measured")
+    one = Machine(0.5, 1e-10, 1e-3, {"sign()": codec, "topk(0.01)": replace(codec, sender=None)})
+    slow = replace(
+        one, memory=9e-10, round=9e-3, codecs={name: replace(codec, encode=9e-9) for name, codec in one.codecs.items()}
+    )
+    assert merge_machines([one, slow, one]) == one
+    assert merge_machines([one, one]) == one
+
+
+def test_a_round_in_place_is_what_an_exchange_has_beside_its_collectives() -> None:
+    def found(name: str, size: int, seconds: float) -> CollectiveFound:
+        return CollectiveFound(name, size, Measured.of([seconds]))
+
+    collectives = (found("sharded", 1024, 2e-3), found("sharded", 4096, 9e-3), found("exchange", 1024, 5e-3))
+    network = NetworkFound(Network(), (), collectives, (), cores=0.5)
+    assert in_place(network) == pytest.approx(1.5e-3)  # of half a processor: 3 ms by the clock
+
+
+@pytest.mark.parametrize(
+    ("values", "seconds", "message"), [(0, 1.0, "values must be 1"), (100, 0.0, "it takes some time; got 0")]
+)
+def test_nothing_to_measure_is_refused(values: int, seconds: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        find_machine([tw.Sign()], CPU, values=values, seconds=seconds)
