@@ -106,6 +106,17 @@ def test_processors_that_are_the_limit_hide_the_wire_and_are_charged() -> None:
     assert any("cannot be told" in text for text in notes([link(0, 1)], [], found))
 
 
+def test_collectives_far_below_a_pair_are_the_processors_where_workers_share_them_and_else_in_doubt() -> None:
+    truth = Network(bandwidth=1e8, latency=1e-5, message=1e-4, hop=1e-4)
+    for cores, bounded in ((0.5, True), (4.0, False)):
+        calls = synthetic(truth, workers=4, cores=cores, noise=0)
+        found = fit(calls, latency=1e-5, bandwidth=1e9, workers=4, cores=cores)
+        assert (found.slow, found.bounded, math.isinf(found.network.bandwidth)) == (True, bounded, bounded)
+        expected = "Processors are the limit" if bounded else "which of them cannot be told"
+        assert expected in notes([link(0, 1)], [], found)[0]
+        assert found.error < 0.1
+
+
 def test_collectives_that_are_faster_than_a_pair_alone_raise_the_bandwidth() -> None:
     """One connection need not fill a link; parts of the bandwidth stay at most 1."""
     truth = Network(bandwidth=1e9, message=1e-4, hop=1e-4)

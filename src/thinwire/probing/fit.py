@@ -34,6 +34,8 @@ LONG = 4.0
 """Times that of the shortest: from there on, a call's time is that of its bytes."""
 SATURATED = 0.7
 """Part of what a worker has of the processors from which on they, and not the wire, are taken to be the limit."""
+SLOW = 0.5
+"""Part of a pair's bandwidth that collectives fall short of only where something else than links is the limit."""
 IDLE = Workload(shapes=((1,),), ready=(0.0,), compute=0.0)
 
 
@@ -58,6 +60,7 @@ class Fitted:
         error: of predicted times, the median of |predicted ÷ measured − 1|; `worst` by collective.
         worst: the collective with the largest median error, and that error.
         bounded: whether processors are the limit, so that the wire's bandwidth is not known.
+        slow: whether collectives stay far below what a pair alone reaches.
     """
 
     network: Network
@@ -65,6 +68,7 @@ class Fitted:
     error: float
     worst: tuple[str, float]
     bounded: bool
+    slow: bool = False
 
 
 def predicted(network: Network, name: str, size: float, *, workers: int, cores: float) -> float:
@@ -115,30 +119,32 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     lag = min(latency, *shortest.values())
     long = [one for name in SENT for one in _long([one for one in known if one.name == name])]
     busy = median(one.busy / (one.seconds * share) for one in long)
-    bounded = busy > SATURATED
     rates = {one: _rate(one, lag, workers) for one in long}
     around = median(rate for one, rate in rates.items() if not STAGES[one.name])
     straight = median(rate for one, rate in rates.items() if STAGES[one.name])
-    spared = {one.name: one.busy for one in known if one.size == first}
-    per_byte = median(max(0.0, one.busy - spared[one.name]) / (SENT[one.name](workers) * one.size) for one in long)
-    if bounded:
-        per_byte, around, straight = share / median(rates.values()), math.inf, math.inf
-    most = max(bandwidth, around, straight)
-    fixed = {
-        ring: median(_fixed(mine, lag, around if ring else straight, workers))
-        for ring in (True, False)
-        if (mine := [one for one in known if ring != bool(STAGES[one.name])])
-    }
+    hop, message = (
+        median(_fixed([one for one in known if bool(STAGES[one.name]) == sent], lag, rate, workers)) * share
+        for sent, rate in ((False, around), (True, straight))
+    )
+    slow = max(around, straight) < SLOW * bandwidth
+    bounded = busy > SATURATED or (slow and cores <= 1)  # who shares a processor waits for it, however little it uses
+    least = {one.name: one for one in known if one.size == first}
+    per_byte = median(
+        max(0.0, (one.seconds - least[one.name].seconds) * share if bounded else one.busy - least[one.name].busy)
+        / (SENT[one.name](workers) * one.size)
+        for one in long
+    )
+    most = math.inf if bounded else max(bandwidth, around, straight)
     network = Network(
         bandwidth=most,
         latency=lag,
-        hop=fixed[True] * share,
-        message=fixed[False] * share / (workers - 1),
+        hop=hop,
+        message=message / (workers - 1),
         per_byte=per_byte,
         ring=1.0 if bounded else around / most,
         direct=1.0 if bounded else straight / most,
     )
-    return Fitted(network, busy, *errors(network, known, workers=workers, cores=cores), bounded)
+    return Fitted(network, busy, *errors(network, known, workers=workers, cores=cores), bounded, slow)
 
 
 def errors(network: Network, calls: Sequence[Call], *, workers: int, cores: float) -> tuple[float, tuple[str, float]]:

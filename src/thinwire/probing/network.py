@@ -137,11 +137,15 @@ def notes(links: Sequence[LinkFound], collectives: Sequence[CollectiveFound], fi
                 "with --seconds 40 there are more repeats."
             )
     said += _uneven(links)
-    if fitted.bounded:
+    if fitted.bounded or fitted.slow:
         alone = bandwidth_text(median(link.bandwidth.median for link in links))
+        use = f"a pair alone reaches {alone}; workers use {fitted.busy:.0%} of their processors meanwhile"
         said.append(
-            f"Processors are the limit of long collectives (workers use {fitted.busy:.0%} of what they have of them), "
-            f"not the links, whose bandwidth cannot be told and is taken as unlimited; a pair alone reaches {alone}."
+            "Processors are the limit of long collectives, not the links, whose bandwidth cannot be told and is taken "
+            f"as unlimited ({use})."
+            if fitted.bounded
+            else f"Long collectives stay far below what links carry ({use}): a switch that many share, or work on the "
+            "processors that does not go on side by side; which of them cannot be told. It is charged to the links."
         )
     if fitted.error > WRONG:
         name, error = fitted.worst

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
+from thinwire.advisor.facts import VALUE
 from thinwire.advisor.findings import Measured, Probe
 from thinwire.advisor.units import bandwidth_text, seconds_text
 from thinwire.probing.collectives import COLLECTIVES
@@ -72,11 +73,12 @@ def _collectives(probe: Probe) -> Grid:
 
 def _codecs(probe: Probe) -> Grid:
     rows = [
-        (name, *(f"{4e-9 / cost:.2f}" if cost else "–" for cost in (codec.encode, codec.decode, codec.receive)))
+        (name, *(f"{VALUE / cost / 1e9:.2f}" if cost else "–" for cost in (codec.encode, codec.decode)))
         for name, codec in probe.machine.codecs.items()
     ]
-    heads = ("compressor", "encode", "decode", "average one more")
-    return Grid("Codecs, in GB of float32 a second, on one thread of a worker", heads, rows)
+    return Grid(
+        "Codecs, in GB of float32 a second, on one thread of a worker", ("compressor", "encode", "decode"), rows
+    )
 
 
 def remarks(probe: Probe) -> list[str]:
