@@ -11,7 +11,6 @@ Fixed costs are told by the shortest calls, rates by those that take several tim
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -59,7 +58,8 @@ class Fitted:
         busy: the part of their processors that workers use in long collectives.
         error: of predicted times, the median of |predicted ÷ measured − 1|; `worst` by collective.
         worst: the collective with the largest median error, and that error.
-        bounded: whether processors are the limit, so that the wire's bandwidth is not known.
+        bounded: whether processors are the limit, so that the wire's bandwidth is not known, but for its being at least
+            that of a pair.
         slow: whether collectives stay far below what a pair alone reaches.
     """
 
@@ -119,30 +119,34 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     lag = min(latency, *shortest.values())
     long = [one for name in SENT for one in _long([one for one in known if one.name == name])]
     busy = median(one.busy / (one.seconds * share) for one in long)
-    rates = {one: _rate(one, lag, workers) for one in long}
-    around = median(rate for one, rate in rates.items() if not STAGES[one.name])
-    straight = median(rate for one, rate in rates.items() if STAGES[one.name])
-    hop, message = (
-        median(_fixed([one for one in known if bool(STAGES[one.name]) == sent], lag, rate, workers)) * share
-        for sent, rate in ((False, around), (True, straight))
-    )
-    slow = max(around, straight) < SLOW * bandwidth
+    kinds = {ring: [one for one in long if ring != bool(STAGES[one.name])] for ring in (True, False)}
+    rate = {ring: median(_rate(one, lag, workers) for one in calls) for ring, calls in kinds.items()}
+    fixed = {
+        ring: median(_fixed([one for one in known if ring != bool(STAGES[one.name])], lag, rate[ring], workers)) * share
+        for ring in kinds
+    }
+    most = max(bandwidth, *rate.values())
+    slow = max(rate.values()) < SLOW * most
     bounded = busy > SATURATED or (slow and cores <= 1)  # who shares a processor waits for it, however little it uses
+    part = {ring: reached / most for ring, reached in rate.items()}
     least = {one.name: one for one in known if one.size == first}
-    per_byte = median(
-        max(0.0, (one.seconds - least[one.name].seconds) * share if bounded else one.busy - least[one.name].busy)
-        / (SENT[one.name](workers) * one.size)
-        for one in long
-    )
-    most = math.inf if bounded else max(bandwidth, around, straight)
+    if bounded:  # what bytes cost in the cheaper kind; the dearer kind is held back as if by the wire
+        costs = {
+            ring: median(_above(one.seconds, least[one.name].seconds, one, workers) * share for one in calls)
+            for ring, calls in kinds.items()
+        }
+        per_byte = min(costs.values())
+        part[costs[True] <= costs[False]] = 1.0
+    else:
+        per_byte = median(_above(one.busy, least[one.name].busy, one, workers) for one in long)
     network = Network(
         bandwidth=most,
         latency=lag,
-        hop=hop,
-        message=message / (workers - 1),
+        hop=fixed[True],
+        message=fixed[False] / (workers - 1),
         per_byte=per_byte,
-        ring=1.0 if bounded else around / most,
-        direct=1.0 if bounded else straight / most,
+        ring=part[True],
+        direct=part[False],
     )
     return Fitted(network, busy, *errors(network, known, workers=workers, cores=cores), bounded, slow)
 
@@ -166,6 +170,11 @@ def _long(calls: Sequence[Call]) -> list[Call]:
     """Of one collective: those that take LONG times as long as the shortest one, or, if there are none, the longest."""
     least, most = (choose(calls, key=lambda one: one.size) for choose in (min, max))
     return [one for one in calls if one.seconds >= LONG * least.seconds] or [most]
+
+
+def _above(seconds: float, least: float, one: Call, workers: int) -> float:
+    """Seconds for a byte sent, those of the shortest call taken off."""
+    return max(0.0, seconds - least) / (SENT[one.name](workers) * one.size)
 
 
 def _rate(one: Call, lag: float, workers: int) -> float:

@@ -141,8 +141,8 @@ def notes(links: Sequence[LinkFound], collectives: Sequence[CollectiveFound], fi
         alone = bandwidth_text(median(link.bandwidth.median for link in links))
         use = f"a pair alone reaches {alone}; workers use {fitted.busy:.0%} of their processors meanwhile"
         said.append(
-            "Processors are the limit of long collectives, not the links, whose bandwidth cannot be told and is taken "
-            f"as unlimited ({use})."
+            f"Processors are the limit of long collectives, not the links ({use}). What links could carry cannot be "
+            "told; it is at least what a pair reaches, and taken as that."
             if fitted.bounded
             else f"Long collectives stay far below what links carry ({use}): a switch that many share, or work on the "
             "processors that does not go on side by side; which of them cannot be told. It is charged to the links."
