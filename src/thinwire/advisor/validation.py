@@ -11,7 +11,8 @@ from statistics import median
 from typing import Any
 
 from thinwire.advisor.calibration import Calibration
-from thinwire.advisor.facts import Workload
+from thinwire.advisor.facts import Machine, Workload
+from thinwire.advisor.findings import Probe
 from thinwire.advisor.host import Site
 from thinwire.advisor.plan import COPY
 from thinwire.advisor.predict import Choice, Prediction, predict_step
@@ -49,11 +50,16 @@ class Compared:
 
 def compare(results: Mapping[str, Any], calibration: Calibration) -> list[Compared]:
     """Every contender that communicates and got to its end, of every run of one JSON."""
-    return [found for run in results["runs"] for found in _compared(run, results["provenance"]["cores"], calibration)]
+    cores = results["provenance"]["cores"]
+    return [found for run in results["runs"] for found in _compared(run, site_of(run, cores, calibration))]
 
 
-def _compared(run: Mapping[str, Any], cores: int, calibration: Calibration) -> Iterator[Compared]:
-    site = site_of(run, cores, calibration)
+def compare_probed(results: Mapping[str, Any], probes: Mapping[int, Probe]) -> list[Compared]:
+    """The same by what a probe found of the same links, by number of hosts, right before the race."""
+    return [found for run in results["runs"] for found in _compared(run, probed_site(run, probes[run["hosts"]]))]
+
+
+def _compared(run: Mapping[str, Any], site: Site) -> Iterator[Compared]:
     rate = "unshaped" if run["rate"] is None else f"{run['rate'] / 1e6:g} Mb/s"
     sleeps = run["arguments"]["sleep_ms"]
     title = f"{run['hosts']} hosts, {rate}, {run['parameters'] / 1e6:.1f} M" + f", sleeps {sleeps or 0:g} ms" * bool(
@@ -69,18 +75,24 @@ def _compared(run: Mapping[str, Any], cores: int, calibration: Calibration) -> I
 
 def site_of(run: Mapping[str, Any], cores: int, calibration: Calibration) -> Site:
     """The site of a race: its links, its part of the machine, and what its steps take without a network (`local`)."""
-    hosts, sleeps = run["hosts"], run["arguments"]["sleep_ms"]
-    width = round(math.sqrt(run["parameters"] / LAYERS))
-    machine = replace(calibration.machine, cores=cores).shared_by(hosts)
+    machine = replace(calibration.machine, cores=cores).shared_by(run["hosts"])
     bandwidth = math.inf if run["rate"] is None else run["rate"] / 8
+    return Site(run["hosts"], replace(calibration.network, bandwidth=bandwidth), machine, _workload(run, machine))
+
+
+def probed_site(run: Mapping[str, Any], probe: Probe) -> Site:
+    """The site as a probe found it."""
+    return Site(run["hosts"], probe.network, probe.machine, _workload(run, probe.machine))
+
+
+def _workload(run: Mapping[str, Any], machine: Machine) -> Workload:
+    """What its steps take without a network: what `local` took, or what its layers sleep."""
+    sleeps = run["arguments"]["sleep_ms"]
+    shapes = [(round(math.sqrt(run["parameters"] / LAYERS)),) * 2] * LAYERS
     if sleeps is None:
         local = next(made for made in run["contenders"] if made["name"] == "local")
-        compute, handling = local["seconds"]["median"] * min(1.0, machine.cores), 0.0
-    else:
-        compute, handling = sleeps / 1000, COPY * machine.memory
-    shapes = [(width, width)] * LAYERS
-    workload = Workload.layered(shapes, compute, on_host=sleeps is None, handling=handling)
-    return Site(hosts, replace(calibration.network, bandwidth=bandwidth), machine, workload)
+        return Workload.layered(shapes, local["seconds"]["median"] * min(1.0, machine.cores), on_host=True)
+    return Workload.layered(shapes, sleeps / 1000, handling=COPY * machine.memory)
 
 
 def _chosen(notes: Sequence[str]) -> str:
