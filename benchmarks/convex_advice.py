@@ -1,0 +1,233 @@
+"""Is the advised way to solve a convex problem near the best of all? Advice, then every way solved.
+
+    python benchmarks/convex_advice.py --data DIR
+
+DIR has the LIBSVM sets mushrooms, phishing, a9a and w8a, packed or not. A run that was cut off goes on where it was. A
+way is given up once it has cost a quarter more than the best so far, by every goal: it is not the best by any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+import thinwire as tw
+from thinwire.advisor.facts import Network
+from thinwire.convex.data import load
+from thinwire.planner import SolveAdvice, advise_solve
+from thinwire.planner.price import Price
+from thinwire.planner.setting import Setting
+from thinwire.planner.ways import RULES, Way, ways
+from thinwire.report.grid import Grid
+from thinwire.report.provenance import provenance
+
+OUT = Path(__file__).parent / "predictions" / "convex-advice.json"
+TOL, MORE, MOST = 1e-7, 1.25, 100_000
+SEEDS = {"advice": 0, "grid": 1}
+NETWORK = Network(bandwidth=100e6 / 8, latency=1e-3)
+GOALS = ("bytes", "time")
+console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, how ill-conditioned it is made, and on how many workers."""
+
+    name: str
+    kappa: int
+    workers: int
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}, μ = L/{self.kappa}, {self.workers} workers"
+
+    def problem(self, folder: Path) -> tw.FiniteSum:
+        for ending in ("", ".xz", ".bz2", ".gz", ".txt"):
+            if (folder / f"{self.name}{ending}").is_file():
+                found = load(folder / f"{self.name}{ending}")
+                break
+        else:
+            raise SystemExit(f"{folder} has no {self.name}")
+        alone = tw.predict(tw.LogisticLoss(found.A, found.b), link=tw.dcgd(tw.Identity())).constants.smoothness
+        return tw.LogisticLoss(found.A, found.b, l2=alone / (self.kappa - 1))
+
+
+CASES = (
+    *(Case(name, 1000, 20) for name in ("mushrooms", "phishing", "a9a", "w8a")),
+    *(Case(name, 10_000, 20) for name in ("mushrooms", "phishing")),
+    *(Case(name, 1000, 4) for name in ("mushrooms", "phishing")),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="a folder with the LIBSVM files")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--anew", action="store_true", help="advise anew; what was solved stays")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    kept: dict[str, Any] = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
+    kept.setdefault("provenance", provenance())
+    kept |= {"schema": 1, "command": "python benchmarks/convex_advice.py --data DIR", "seeds": SEEDS, "tol": TOL}
+    cases = kept.setdefault("cases", {})
+    if options.anew:
+        for done in cases.values():
+            done["advice"] = {}
+    for case in CASES:
+        _case(case, options, kept, cases.setdefault(case.title, {"advice": {}, "solved": {}}))
+    _finish(kept, options.out)
+
+
+def _case(case: Case, options: argparse.Namespace, kept: dict[str, Any], done: dict[str, Any]) -> None:
+    """Advice for each goal, then all ways, the likely ones first."""
+    problem = case.problem(options.data)
+    setting = Setting.of(problem, None, case.workers, "even", SEEDS["grid"])
+    for goal in GOALS:
+        if goal not in done["advice"]:
+            made = _advice(problem, case, goal, done.get("gradient"))
+            done["gradient"] = made.gradient
+            done["advice"][goal] = made.as_dict()
+            _write(kept, options.out)
+    if "optimum" not in done:
+        exact = tw.dcgd(tw.Identity(bits=64))
+        done["optimum"] = tw.solve(problem, rule=tw.Nesterov(), link=exact, tol=1e-13).certificate.value
+    prices = {goal: Price(goal, case.workers, NETWORK, done["gradient"]) for goal in GOALS}
+    everything = {way.text: way for way in ways(setting.case.d, case.workers, setting.constants.m)}
+    advised = [done["advice"][goal]["rows"][0]["way"] for goal in GOALS]
+    listed = [row["way"] for goal in GOALS for row in done["advice"][goal]["rows"]]
+    for text in dict.fromkeys([*advised, *listed, *everything]):
+        if text in done["solved"] and (done["solved"][text]["converged"] or text not in advised):
+            continue
+        bounds = {goal: _best(done, goal)[1] * MORE if text not in advised else math.inf for goal in GOALS}
+        found = _solved(problem, setting, case, everything[text], done["optimum"], prices, bounds)
+        done["solved"][text] = found
+        console.print(f"{case.title} · {text}: {found}", soft_wrap=True)
+        _write(kept, options.out)
+
+
+def _advice(problem: tw.FiniteSum, case: Case, goal: str, gradient: float | None) -> SolveAdvice:
+    with console.status(f"{case.title}: advice by {goal}"):
+        made = advise_solve(
+            problem,
+            workers=case.workers,
+            tol=TOL,
+            goal=goal,
+            network=NETWORK,
+            gradient=gradient,
+            seed=SEEDS["advice"],
+        )
+    console.print(f"{case.title}, {goal}: {made.first.way}, {made.took:.0f} s")
+    return made
+
+
+def _solved(
+    problem: tw.FiniteSum,
+    setting: Setting,
+    case: Case,
+    way: Way,
+    optimum: float,
+    prices: dict[str, Price],
+    bounds: dict[str, float],
+) -> dict[str, Any]:
+    """One way until its gap is TOL, or it has cost more than the bounds."""
+
+    def dearer(moment: tw.Moment, _: Any) -> bool:
+        spent = setting.spent(way, moment.round)
+        return all(prices[goal].of(spent) > bounds[goal] for goal in GOALS)
+
+    began = time.perf_counter()
+    try:
+        solution = tw.solve(
+            problem,
+            rule=RULES[way.rule],
+            link=way.parsed(),
+            oracle=way.oracle,
+            step=f"theory*{way.times:g}" if way.times != 1 else "theory",
+            workers=case.workers,
+            tol=TOL,
+            max_rounds=MOST,
+            optimum=optimum,
+            seed=SEEDS["grid"],
+            callback=dearer,
+        )
+    except ValueError as refusal:
+        return {"converged": False, "status": f"refused: {refusal}"}
+    whole = solution.history[0].value - optimum
+    gaps = [(moment.round, (moment.value - optimum) / whole) for moment in solution.history]
+    rounds = _crossed(gaps) if solution.converged else float(solution.rounds)
+    spent = setting.spent(way, rounds)
+    return {
+        "converged": solution.converged,
+        "status": solution.status.name.lower(),
+        "rounds": rounds,
+        "gap": gaps[-1][1],
+        **{goal: prices[goal].of(spent) for goal in GOALS},
+        "took": time.perf_counter() - began,
+    }
+
+
+def _crossed(gaps: Sequence[tuple[int, float]]) -> float:
+    """Where the gap was TOL: between the last two looks its logarithm is taken as linear."""
+    (before, above), (after, below) = gaps[-2:]
+    if below <= 0:
+        return float(after)
+    return before + (after - before) * math.log(above / TOL) / math.log(above / below)
+
+
+def _best(done: dict[str, Any], goal: str) -> tuple[str, float]:
+    finished = {text: found[goal] for text, found in done["solved"].items() if found["converged"]}
+    return min(finished.items(), key=lambda pair: pair[1], default=("", math.inf))
+
+
+def _write(kept: dict[str, Any], out: Path) -> None:
+    out.parent.mkdir(exist_ok=True)
+    beside = out.with_suffix(".part")
+    beside.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(out)
+
+
+def _finish(kept: dict[str, Any], out: Path) -> None:
+    rows = []
+    for title, done in kept["cases"].items():
+        for goal in GOALS:
+            first, advice = done["advice"][goal]["rows"][0], done["advice"][goal]
+            best, least = _best(done, goal)
+            truth = done["solved"][first["way"]]
+            ratio = truth[goal] / least if truth["converged"] else math.inf
+            once = first["passes"]
+            rows.append(
+                (
+                    title,
+                    goal,
+                    first["way"],
+                    f"{first['rounds']:,.0f}",
+                    f"{truth['rounds']:,.0f}",
+                    best,
+                    f"{ratio:.2f}×",
+                    f"{advice['passes'] / once:.1f}",
+                )
+            )
+    heads = ("", "goal", "advised", "rounds, expected", "rounds", "best of all", "advised ÷ best", "solves it took")
+    network = "100 Mb/s, 1 ms"
+    notes = [
+        f"to a relative gap of {TOL:g}; time: seconds on {network}, and the gradients' as measured",
+        "solves it took: the advice's passes over the data, by those that the advised way is expected to need",
+    ]
+    kept["grids"] = [
+        {"title": "Advised, and best of all", "heads": heads, "rows": rows, "ours": [], "notes": notes},
+    ]
+    _write(kept, out)
+    Grid(**kept["grids"][0]).print(console)
+
+
+if __name__ == "__main__":
+    main()

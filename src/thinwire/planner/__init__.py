@@ -1,0 +1,5 @@
+"""Advice for convex problems: every way to solve one weighed, by theory, and by trials of those that may be best."""
+
+from thinwire.planner.advice import Row, SolveAdvice, advise_solve
+
+__all__ = ["Row", "SolveAdvice", "advise_solve"]
