@@ -20,12 +20,15 @@ from thinwire.advisor.calibration import read_calibration, reference
 from thinwire.advisor.facts import FORWARD
 from thinwire.advisor.predict import HOOKS
 from thinwire.advisor.units import bandwidth, bandwidth_text, seconds, seconds_text
+from thinwire.counsel.convex import Problem, advise_convex
 from thinwire.counsel.words import sentences, table
 from thinwire.report.provenance import provenance
 from thinwire.report.terminal import or_exit, typed_command, writable
 
 PARAMETERS, WORKERS, CORES, BANDWIDTH, LATENCY, BACKWARD = 124e6, 4, 8.0, "1gbit", "1ms", "250ms"
 MODEL = "The model, in place of a probe's or where there is none"
+CONVEX = "A convex problem, in place of a training: which method solves it (the options of a model do not count)"
+CONVEX_WORKERS = 20
 PLACE = "The machines, in place of a probe's or where there is none"
 
 
@@ -85,6 +88,23 @@ def advise(
         typer.Option(help="Constants of your machine, where there is no probe.", rich_help_panel=PLACE),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write all figures, with their provenance, to this file.")] = None,
+    convex: Annotated[
+        str | None,
+        typer.Option(
+            help="A file that thinwire solve reads, or 'bundled': its rows are tried here.", rich_help_panel=CONVEX
+        ),
+    ] = None,
+    loss: Annotated[str, typer.Option(help="As thinwire solve takes it.", rich_help_panel=CONVEX)] = "logistic",
+    l1: Annotated[float, typer.Option(min=0, help="Likewise.", rich_help_panel=CONVEX)] = 0.0,
+    l2: Annotated[str | None, typer.Option(help="Likewise; by default L/1000.", rich_help_panel=CONVEX)] = None,
+    split: Annotated[str, typer.Option(help="Likewise: even, label, dirichlet:0.3.", rich_help_panel=CONVEX)] = "even",
+    target: Annotated[str | None, typer.Option(help="Likewise.", rich_help_panel=CONVEX)] = None,
+    tol: Annotated[float, typer.Option(help="The relative gap to reach.", rich_help_panel=CONVEX)] = 1e-7,
+    gradient: Annotated[
+        str | None,
+        typer.Option(help="What a gradient of all its rows takes a worker; else measured.", rich_help_panel=CONVEX),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and the trials.", rich_help_panel=CONVEX)] = 0,
 ) -> None:
     """Which compression for this training on this network, or none.
 
@@ -95,9 +115,15 @@ def advise(
     gradients; without one, from what is said here and from theory.
 
     Example: thinwire advise --params 124e6 --workers 16 --bandwidth 1gbit
-    --latency 1ms --backward 250ms
+    --latency 1ms --backward 250ms; or thinwire advise --convex mushrooms.xz
+    --goal bytes --workers 20
     """
     console = Console(highlight=False)
+    if convex is not None:
+        place = (workers or CONVEX_WORKERS, bandwidth_ or BANDWIDTH, latency or LATENCY)
+        problem = Problem(convex, *place, target, loss, l1, l2, split, seed, tol, goal, gradient, json)
+        advise_convex(console, problem)
+        return
 
     def asked() -> tuple[Probe, advisor.Advice]:
         writable("advise", json)
