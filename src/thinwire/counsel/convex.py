@@ -18,7 +18,7 @@ from thinwire.advisor.units import bandwidth, bandwidth_text, seconds, seconds_t
 from thinwire.comm import LocalGroup
 from thinwire.planner import SolveAdvice, advise_solve
 from thinwire.planner.price import GOALS
-from thinwire.planner.words import bytes_text, cost_text
+from thinwire.planner.words import cost_text
 from thinwire.report.grid import Grid
 from thinwire.report.provenance import provenance
 from thinwire.report.terminal import or_exit, typed_command, writable
@@ -28,7 +28,6 @@ BUNDLED = "bundled"
 SHOWN = 12
 """Rows of the table; the JSON has all."""
 MOST_WORKERS = 4096
-KNOWN = {"trial": "tried", "dropped": "tried, fell behind", "theory": "theory"}
 
 
 @dataclass(frozen=True)
@@ -121,19 +120,20 @@ def table(found: SolveAdvice) -> Grid:
     rows = [
         (
             row.way,
-            f"{row.rounds:,.0f}" if math.isfinite(row.rounds) else "–",
+            f"{'> ' if row.floor else ''}{row.rounds:,.0f}" if math.isfinite(row.rounds) else "–",
             "–" if row.promised is None else f"{row.promised:,.0f}",
-            bytes_text(row.up / row.rounds) if math.isfinite(row.rounds) else "–",
             cost_text("bytes", row.up),
             f"{row.passes:,.0f}" if math.isfinite(row.passes) else "–",
             cost_text("time", row.seconds),
-            KNOWN[row.basis],
+            row.basis,
         )
         for row in shown
     ]
-    heads = ("method", "rounds", "promised", "a round", "bytes", "gradients", "time", "known by")
+    heads = ("method", "rounds", "promised", "bytes", "gradients", "time", "known by")
     notes = (
         "of one worker; promised: by theory, an upper bound; gradients: of all its rows",
+        "known by: a trial; a trial that was dropped, having fallen behind; or theory, times what it was off by for "
+        "its kind",
         f"time: by the network, and {seconds_text(found.gradient)} for a gradient",
         f"{len(found.rows):,} methods were weighed"
         + (f", {len(found.refused):,} more are covered by no theorem" if found.refused else ""),

@@ -213,17 +213,9 @@ def _ranked(
             continue
         spent = setting.spent(way, rounds) if math.isfinite(rounds) else Spent(*[math.inf] * 4)
         promised = promise.rounds if way.times == 1 and math.isfinite(promise.rounds) else None
-        known = (
-            promised,
-            rounds,
-            spent.messages,
-            spent.up,
-            spent.passes,
-            price.seconds(spent),
-            price.of(spent),
-            way.dense,
-        )
-        rows.append(Row(way.text, basis, reached, *known))
+        counted = (rounds, spent.messages, spent.up, spent.passes, price.seconds(spent), price.of(spent))
+        floor = basis == "dropped" and way.slows
+        rows.append(Row(way.text, basis, reached, promised, *counted, way.dense, floor))
     rows.sort(key=lambda row: (row.basis != "trial", row.cost))
     near = [row for row in rows if row.basis == "trial" and row.cost <= SAFE * rows[0].cost]
     simple = [row for row in near if row.dense] or [row for row in near if "theory*" not in row.way]

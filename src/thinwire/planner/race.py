@@ -39,7 +39,7 @@ class Promise:
     @classmethod
     def of(cls, setting: Setting, way: Way, price: Price, tol: float) -> Promise:
         """Raises ValueError where no theorem covers the way."""
-        plan = way.root.plan(setting.case_of(way))
+        plan = setting.plan(way.root)
         rounds = math.inf if plan.floor else plan.rounds(tol) or math.inf
         known = math.isfinite(rounds)
         return cls(way, rounds, price.of(setting.spent(way, rounds if known else 1 / plan.step)))

@@ -19,6 +19,7 @@ class Row:
         promised: rounds by theory; None where it promises no rate, or the step is not its own.
         rounds, messages, up, passes, seconds: to `tol`, of a worker, as expected; `up` is in bytes, and `seconds` are
             those of the network that was given. Of who was dropped they are a guess from how far it came.
+        floor: that guess is the least that it can be, the rate of such methods never rising.
         cost: bytes or seconds, by the goal.
         dense: whether vectors travel whole.
     """
@@ -34,6 +35,7 @@ class Row:
     seconds: float
     cost: float
     dense: bool
+    floor: bool
 
     @property
     def spent(self) -> Spent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,7 +19,7 @@ from thinwire.convex.wire import Traffic
 from thinwire.planner.price import Spent
 from thinwire.planner.ways import PLAIN, RULES, Way
 from thinwire.spec import parse_link
-from thinwire.theory import Constants
+from thinwire.theory import Constants, Plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +29,14 @@ class Setting:
     Args:
         prepared: rows shared out, constants computed.
         seed: of all trials.
+
+    Plans are kept: ADIANA's best constants take a search.
     """
 
     prepared: Prepared
     seed: int
+    _plans: dict[Way, Plan] = field(default_factory=dict, repr=False)
+    _rounds: dict[Way, Spent] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, problem: FiniteSum, penalty: Penalty | None, workers: int, split: Split, seed: int) -> Setting:
@@ -54,11 +58,22 @@ class Setting:
         """What theorems are told of a way."""
         return replace(self.case, link=way.parsed().bind(self.constants.n), oracle=way.oracle)
 
+    def plan(self, way: Way) -> Plan:
+        """Theory's plan, the step as long as the way has it.
+
+        Raises:
+            ValueError: no theorem covers the way.
+        """
+        if way.root not in self._plans:
+            self._plans[way.root] = RULES[way.rule].plan(self.case_of(way))
+        plan = self._plans[way.root]
+        return plan if way.times == 1 else replace(plan, step=way.times * plan.step, rate=None)
+
     def start(self, way: Way) -> Method:
         """The method at its beginning."""
         run, case = self.prepared.run, self.case_of(way)
         draws = Draws(self.seed, run.group.ranks, self.constants.m, case.probability > 0)
-        plan = way.plan(case)
+        plan = self.plan(way)
         made = Run(run.objective, run.penalty, run.features, run.x, case, plan, run.group, draws, Traffic())
         return RULES[way.rule].start(made)
 
@@ -68,15 +83,19 @@ class Setting:
         A gradient of a batch is its part of a pass, and counts twice where it is also taken at the reference point.
         Local methods make 1/p gradients in a round, ADIANA one and, with probability p, another.
         """
-        case, plan = self.case_of(way), way.plan(self.case_of(way))
-        m, p, passes = self.constants.m, plan.more.get("p", 0.0), 1.0
+        if way.root not in self._rounds:
+            self._rounds[way.root] = self._round(way.root)
+        return self._rounds[way.root].times(rounds)
+
+    def _round(self, way: Way) -> Spent:
+        m, p, passes = self.constants.m, self.plan(way).more.get("p", 0.0), 1.0
         if way.rule in ("locodl", "scaffnew"):
             passes = 1 / p
         elif way.rule == "adiana":
             passes = 1 + p
         elif way.oracle.batch is not None:
             passes = 2 * way.oracle.batch / m + p
-        return Spent(rounds, way.messages * rounds, RULES[way.rule].bytes_up(case) * rounds, passes * rounds)
+        return Spent(1.0, way.messages, RULES[way.rule].bytes_up(self.case_of(way)), passes)
 
     def value(self, x: Array) -> float:
         """P(x)."""

@@ -81,7 +81,7 @@ class Trial:
         for (before, above), (k, gap) in zip(self.gaps, self.gaps[1:], strict=False):
             if gap <= tol:
                 part = math.log(above / tol) / math.log(above / gap)
-                return before + part * (k - before)
+                return max(1.0, before + part * (k - before))
         if self.rounds < LEAST:
             return self._promised(tol)
         half, there = next(pair for pair in self.gaps if pair[0] >= self.rounds / 2)
@@ -90,5 +90,5 @@ class Trial:
         return min(self.rounds + by_rate, self._promised(tol))
 
     def _promised(self, tol: float) -> float:
-        plan = self.way.plan(self.setting.case_of(self.way))
+        plan = self.setting.plan(self.way)
         return self.rounds + (plan.rounds(min(tol / self.gap, 0.5)) or math.inf)

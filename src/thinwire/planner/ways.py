@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 
 from thinwire.convex import ADIANA, LSVRG, Full, Gradient, LoCoDL, Nesterov, Oracle, Scaffnew
 from thinwire.convex.methods.base import Rule
-from thinwire.convex.steps import Case
 from thinwire.link import Link
 from thinwire.spec import parse_link
-from thinwire.theory import Plan
 
 PLAIN = "dcgd(identity())"
 EXACT = Full()
@@ -92,15 +90,6 @@ class Way:
     def parsed(self) -> Link:
         """The link."""
         return parse_link(self.link)
-
-    def plan(self, case: Case) -> Plan:
-        """Theory's plan, its step so many times as long.
-
-        Raises:
-            ValueError: no theorem covers this way.
-        """
-        plan = RULES[self.rule].plan(case)
-        return plan if self.times == 1 else replace(plan, step=self.times * plan.step, rate=None)
 
 
 def ways(d: int, n: int, m: int) -> Iterator[Way]:

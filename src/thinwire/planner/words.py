@@ -62,7 +62,8 @@ def verdict(rows: Sequence[Row], price: Price, tol: float) -> Iterator[str]:
 
 
 def _about(row: Row, goal: str) -> str:
-    return f"{'over ' if row.basis == 'dropped' else ''}{cost_text(goal, row.cost)}"
+    how = "over " if row.floor else "about " if row.basis == "dropped" else ""
+    return how + cost_text(goal, row.cost)
 
 
 def _shares(row: Row, price: Price) -> str:
@@ -94,7 +95,7 @@ def knowledge(rows: Sequence[Row], tol: float) -> Iterator[str]:
 def sensitivity(rows: Sequence[Row], price: Price) -> Iterator[str]:
     """What would change the verdict."""
     if price.goal == "bytes":
-        least = min(rows, key=lambda row: row.passes)
+        least = min((row for row in rows if not row.floor), key=lambda row: row.passes)
         if least.passes < rows[0].passes / 2:
             yield (
                 f"It is bytes that count here: {least.way} computes {rows[0].passes / least.passes:.3g} times less. "
@@ -128,7 +129,7 @@ def _turn(
     rows: Sequence[Row], price: Price, factor: float, changed: Callable[[Price, float], Price]
 ) -> Iterator[tuple[float, str]]:
     """The first multiple at which another row is faster by a tenth, and which it is; nothing if there is none."""
-    at, known = factor, [row for row in rows if row.reached is not None and math.isfinite(row.cost)]
+    at, known = factor, [row for row in rows if row.reached is not None and not row.floor and math.isfinite(row.cost)]
     while 1 / FAR <= at <= FAR:
         there = changed(price, at)
         best = min(known, key=lambda row: there.seconds(row.spent))
