@@ -56,24 +56,14 @@ LAYERS = {
     "__main__": "cli",
 }
 
+COMMANDS = ("advisor.cli", "counsel", "lab.cli", "pages.cli", "probing.cli", "solver.cli", "cli")
+
 # Packages that only these modules may import, anywhere: `thinwire` itself must not need a screen.
 ONLY_IN = {
     "matplotlib": ("report",),
     "pyarrow": ("convex.data",),
-    "rich": (
-        "report",
-        "demo",
-        "bench",
-        "advisor.cli",
-        "counsel.cli",
-        "lab.cli",
-        "solver",
-        "pages.cli",
-        "probing.cli",
-        "cli",
-    ),
-    "typer": (
-        "solver.cli",
+    "rich": ("report", "demo", "bench", "solver", *COMMANDS),
+    "typer": ("report", "demo", "bench", *COMMANDS),
     "triton": ("kernels.cuda.device",),
     "torch": tuple(part for part in LAYERS if part not in ("version", "_check", "theory", "lab", "report", "cli")),
 }
