@@ -50,7 +50,7 @@ LAYERS = {
     "demo": "thinwire baselines lab report",
     "bench": "compressors advisor probing thinwire baselines demo lab report",
     "solver": "thinwire convex report",
-    "pages": "bench report",
+    "pages": "advisor probing bench report",
     "counsel": "lowrank comm advisor convex planner solver report",
     "cli": "advisor bench counsel demo lab pages solver probing",
     "__main__": "cli",

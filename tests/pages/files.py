@@ -6,9 +6,36 @@ import json
 from pathlib import Path
 from typing import Any
 
+from thinwire.advisor import (
+    Candidate,
+    CollectiveFound,
+    Gradients,
+    LinkFound,
+    Machine,
+    Measured,
+    Network,
+    Probe,
+    Workload,
+    reference,
+)
 from thinwire.report.metrics import Point, Record, Results, Transport
 from thinwire.report.runlog import KIND
 
+FIGURE = Measured(0.002, 0.001, 0.003, 5)
+TRIED = (
+    Candidate("diana(rotated(bits=1))", 0.9, 0.25, 0.04, {"0.weight": 0.3, "2.weight": 0.2}),
+    Candidate("dcgd(rotated(bits=3))", None, 0.09, 0.09, {"0.weight": 0.1}),
+)
+PROBE = Probe(
+    workers=2,
+    network=Network(bandwidth=12.5e6, latency=1e-3, message=1e-4),
+    machine=Machine(cores=2, codecs=reference().machine.codecs),
+    workload=Workload.even(1e6, 0.1),
+    gradients=Gradients(8, None, 8, 1.0, 3.0, 0.5, TRIED),
+    links=(LinkFound(0, 1, FIGURE, Measured.of([1e7])), LinkFound(1, 0, FIGURE, Measured.of([1e7]), FIGURE)),
+    collectives=tuple(CollectiveFound("all_gather", size, FIGURE) for size in (1024, 4096)),
+    notes=("a note <of> doubt",),
+)
 ROOT = Path(__file__).parents[2]
 BENCHES = ("codec", "collective", "step-100mbit", "scaling")
 PREDICTIONS = (ROOT / "benchmarks/predictions/scale.json", ROOT / "benchmarks/predictions/predicted.json")

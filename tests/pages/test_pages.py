@@ -138,6 +138,36 @@ def test_predictions() -> None:
     assert html.count('<td class="words">') == len(predicted["steps"]), "names, which wrap; numbers do not"
 
 
+def test_a_probe_and_its_advice(tmp_path: Path) -> None:
+    probe, advice = tmp_path / "probe.json", tmp_path / "advice.json"
+    probe.write_text(json.dumps(files.PROBE.as_dict()), encoding="utf-8")
+    choices = ("--choice", "fp16", "--choice", "dcgd(rotated(3))")
+    result = CliRunner().invoke(app, ["advise", str(probe), *choices, "--json", str(advice)])
+    assert result.exit_code == 0, result.output
+    found, html = made(probe, advice)
+    checked(found, html)
+    captions = [figure.caption for figure in found.figures]
+    tried = ["What links do to these gradients", "Error by parameter, one step"]
+    assert captions == ["Collectives", *tried, "A step"]
+    said = " ".join(found.words)
+    assert "a note <of> doubt" in said
+    assert "diana(rotated(bits=1)), momentum 0.9: 0.5" in found.figures[1].words
+    for sentence in json.loads(advice.read_text(encoding="utf-8"))["said"]:
+        assert sentence in said
+
+
+def test_the_advice_for_a_convex_problem(tmp_path: Path) -> None:
+    file = tmp_path / "advice.json"
+    grid = {"title": "20 workers", "heads": ["", "rounds"], "rows": [["locodl", "92"]], "ours": [], "notes": []}
+    words = ["locodl is expected to need 92 rounds.", "Its rounds: tried."]
+    told = {"kind": "advice-convex", "command": "thinwire advise", "provenance": {}, "grids": [grid], "words": words}
+    file.write_text(json.dumps(told), encoding="utf-8")
+    found, html = made(file)
+    checked(found, html)
+    assert [table.caption for table in found.tables] == ["20 workers"]
+    assert all(sentence in " ".join(found.words) for sentence in words)
+
+
 def test_a_page_is_the_same_each_time(tmp_path: Path) -> None:
     file = files.log(tmp_path / "run.jsonl")
     assert made(file)[1] == made(file)[1]

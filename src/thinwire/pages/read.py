@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from thinwire._check import fault
+from thinwire.pages.advised import advice, advice_convex, probe
 from thinwire.pages.frontier import frontier
 from thinwire.pages.measured import TITLES, bench, demo, example
 from thinwire.pages.predicted import predictions, scale
@@ -24,6 +25,13 @@ KINDS: dict[str, tuple[str, Callable[[Told], bool], Callable[[str, Told], Sectio
     "demo": ("thinwire demo", lambda told: {"transport", "baseline", "runs"} <= told.keys(), demo),
     "solve": ("thinwire solve --json", lambda told: {"methods", "problem", "tol"} <= told.keys(), solving),
     "scale": ("thinwire scale --json", lambda told: {"points", "fastest_from", "break_even"} <= told.keys(), scale),
+    "probe": ("thinwire probe --json", lambda told: told.get("kind") == "probe", probe),
+    "advice": ("thinwire advise --json", lambda told: told.get("kind") == "advice", advice),
+    "convex advice": (
+        "thinwire advise --convex --json",
+        lambda told: told.get("kind") == "advice-convex",
+        advice_convex,
+    ),
     "predictions": ("benchmarks/calibrate.py", lambda told: {"steps", "sources"} <= told.keys(), predictions),
     "example": ("a script in examples/ with --save", lambda told: "grids" in told, example),
 }
