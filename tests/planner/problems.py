@@ -1,4 +1,4 @@
-"""Small problems whose best method is known beforehand."""
+"""Least squares of known spectra: what is best for them is known beforehand."""
 
 from __future__ import annotations
 
@@ -7,26 +7,16 @@ import numpy as np
 import thinwire as tw
 
 
-def least_squares(
-    d: int, kappa: float, workers: int, *, rows: int = 4, scale: float = 1.0, seed: int = 0
-) -> tw.FiniteSum:
-    """f = scale · (½ xᵀ H x − bᵀx), spectrum of H even in logarithms from 1/κ to 1; a ridge of half of 1/κ.
-
-    All workers have the same H, and right-hand sides of their own.
-    """
+def quadratic(values: np.ndarray, workers: int, *, ridge: float, scale: float = 1.0, seed: int = 0) -> tw.FiniteSum:
+    """f = scale · (½ xᵀ H x − bᵀ x), H = Q diag(values) Qᵀ of all workers, which differ in b; `ridge` of it is l2."""
     rng = np.random.default_rng(seed)
+    d = len(values)
     turned, _ = np.linalg.qr(rng.normal(size=(d, d)))
-    mu = 1 / kappa
-    values = np.geomspace(mu, 1, d) - mu / 2
-    one = (turned * np.sqrt(values)).T
-    one = np.concatenate([one] * max(1, -(-rows // d)))
-    A = np.concatenate([one] * workers) * np.sqrt(len(one) / (len(one) / d) * scale)
-    b = rng.normal(size=len(A)) * np.sqrt(scale)
-    return tw.SquaredLoss(A, b, l2=mu / 2 * scale)
+    one = np.sqrt(d * scale * (values - ridge))[:, None] * turned.T  # of d rows, whose mean makes f_i
+    b = np.sqrt(scale) * rng.normal(size=d * workers)
+    return tw.SquaredLoss(np.concatenate([one] * workers), b, l2=scale * ridge)
 
 
-def logistic(d: int, workers: int, *, l2: float, seed: int = 0) -> tw.FiniteSum:
-    """Two clouds of normal points."""
-    rng = np.random.default_rng(seed)
-    A = rng.normal(size=(8 * workers, d)) / np.sqrt(d)
-    return tw.LogisticLoss(A, (A @ rng.normal(size=d) + rng.normal(size=len(A)) > 0).astype(int), l2=l2)
+def spectrum(d: int, kappa: float) -> np.ndarray:
+    """From 1/κ to 1, even in logarithms."""
+    return np.geomspace(1 / kappa, 1.0, d)

@@ -18,7 +18,7 @@ from thinwire.convex.penalties import Penalty
 from thinwire.convex.problems import FiniteSum
 from thinwire.convex.split import Split
 from thinwire.planner.price import Price, Spent
-from thinwire.planner.race import Promise, factors, race
+from thinwire.planner.race import LINES, Promise, arrived, factors, race
 from thinwire.planner.row import Row
 from thinwire.planner.setting import Setting
 from thinwire.planner.trial import Trial
@@ -107,7 +107,7 @@ def advise_solve(
     """Rank the ways to solve a problem on n workers by what each would cost to a relative gap of `tol`.
 
     1. Constants are computed, and theory promises every way its rounds. 2. min P is found roughly, uncompressed. 3. The
-    ways of which theory promises most, of every family, race to a gap of √tol, simulated here on the real rows; who
+    ways of which theory promises most, of every family, race to a gap of tol^¾, simulated here on the real rows; who
     falls behind is out (`race`). 4. The rest is extrapolated, each trial at its own last rate.
 
     Args:
@@ -136,7 +136,7 @@ def advise_solve(
         price = Price(goal, workers, network or Network(), once)
         promises, refused = _promises(setting, price, tol)
         heard("min P, uncompressed")
-        optimum, rounds = _rough(setting, math.sqrt(tol) / ROUGH)
+        optimum, rounds = _rough(setting, tol ** LINES[-1][0] / ROUGH)
         trials = race(setting, promises, price, tol, optimum, heard)
     rows = _ranked(setting, promises, trials, price, tol)
     passes = rounds + sum(setting.spent(t.way, t.rounds).passes + len(t.gaps) for t in trials)
@@ -206,7 +206,7 @@ def _ranked(
         way, trial = promise.way, tried.get(promise.way)
         if trial is not None:
             rounds, reached = trial.rounds_to(tol), trial.gap
-            basis = "trial" if reached <= math.sqrt(tol) else "dropped"
+            basis = "trial" if arrived(trial, tol) else "dropped"
         elif way.times == 1 and math.isfinite(promise.rounds):
             rounds, basis, reached = promise.rounds * off.get(way.family, 1.0), "theory", None
         else:

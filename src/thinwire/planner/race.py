@@ -13,9 +13,9 @@ from thinwire.planner.ways import Way
 
 TRIED = 3
 """Of each family, at first: those of which theory promises most."""
-BEHIND = 1.5
-"""Who has cost so many times what the best had cost at the line, and is not there, is out. The line is half the way, by
-logarithms, so that the best costs about twice as much in all: a way that is out could be better by a third at most."""
+LINES = ((0.5, 2.0), (0.75, 1.5))
+"""Relative gaps, as powers of `tol`; who has cost so many times what the best had cost there, and is not there, is out.
+Earlier lines would mislead: acceleration is slow at first, and local methods slow down later on."""
 MOST = 20_000
 """Rounds of a trial, at most."""
 Heard = Callable[[str], None]
@@ -48,14 +48,14 @@ class Promise:
 def race(
     setting: Setting, promises: Sequence[Promise], price: Price, tol: float, optimum: float, heard: Heard
 ) -> list[Trial]:
-    """Trials of the ways that may be best, to a gap of √tol.
+    """Trials of the ways that may be best, to a relative gap of tol^¾.
 
     1. Of each family those three start, at theory's step, of which theory promises most. 2. One after the other, by
-    theory's promise, they run to a relative gap of √tol; who has cost 1.5 times what the best had there is out. Earlier
-    lines would mislead, acceleration being slow at first, and fast in the end; but a method without it only gets
-    slower, and is out as soon as it is expected to cost 1.5 times the best in all. 3. Of each family the best is tried
-    with longer steps, as long as they gain. 4. Theory is off by about the same factor for all ways of a family; a way
-    that was not tried, and which by its family's factor would be ahead of the best, is tried too.
+    theory's promise, they run to a gap of √tol, and on to tol^¾. Who has cost twice what the best had at the first
+    line, or 1.5 times what it had at the second, is out; and so is a method without acceleration, which only gets
+    slower, as soon as it is expected to cost 1.5 times the best in all. 3. Of each family the best is tried with longer
+    steps, as long as they gain. 4. Theory is off by about the same factor for all ways of a family; a way that was not
+    tried, and which by its family's factor would be ahead of the best, is tried too.
     """
     first = setting.value(setting.prepared.run.x)
     trials: dict[Way, Trial] = {}
@@ -69,17 +69,26 @@ def race(
     return list(trials.values())
 
 
+def arrived(trial: Trial, tol: float) -> bool:
+    """Whether it came to the last line."""
+    return trial.gap <= tol ** LINES[-1][0]
+
+
 def _run(trials: Mapping[Way, Trial], trial: Trial, price: Price, tol: float) -> None:
-    """To the line, unless it is out before; step 2 of `race`."""
-    line, whole = math.sqrt(tol), trial.setting.case.link.compressor.nbytes(trial.setting.case.d)
-    there = [other for other in trials.values() if other.gap <= line]
-    allowed = BEHIND * min((cost(other, price) for other in there), default=math.inf)
-    total = BEHIND * min((expected(other, price, tol) for other in there), default=math.inf)
-    while trial.gap > line and not trial.failed and trial.rounds < MOST and cost(trial, price) <= allowed:
-        trial.advance()
-        told = trial.rounds >= LEAST and trial.setting.spent(trial.way, trial.rounds).up >= whole
-        if trial.way.slows and told and expected(trial, price, tol) > total:
-            return
+    """To the last line, unless it is out before; step 2 of `race`."""
+    whole = trial.setting.case.link.compressor.nbytes(trial.setting.case.d)
+    done = [expected(other, price, tol) for other in trials.values() if arrived(other, tol)]
+    total = LINES[-1][1] * min(done, default=math.inf)
+    for part, behind in LINES:
+        line = tol**part
+        allowed = behind * min((expected(o, price, line) for o in trials.values() if o.gap <= line), default=math.inf)
+        while trial.gap > line:
+            if trial.failed or trial.rounds >= MOST or cost(trial, price) > allowed:
+                return
+            trial.advance()
+            told = trial.rounds >= LEAST and trial.setting.spent(trial.way, trial.rounds).up >= whole
+            if trial.way.slows and told and expected(trial, price, tol) > total:
+                return
 
 
 def _first(promises: Sequence[Promise]) -> list[Way]:
@@ -97,7 +106,7 @@ def _longer(promises: Sequence[Promise], trials: Mapping[Way, Trial], price: Pri
     for family in dict.fromkeys(way.family for way in trials):
         best = min(
             (trial for trial in trials.values() if trial.way.family == family),
-            key=lambda trial: (trial.gap > math.sqrt(tol), expected(trial, price, tol)),
+            key=lambda trial: (not arrived(trial, tol), expected(trial, price, tol)),
         )
         steps = sorted(p.way.times for p in promises if p.way.root == best.way.root and p.way.times > best.way.times)
         longer = [replace(best.way, times=times) for times in steps[:1]]
@@ -125,7 +134,7 @@ def factors(promises: Sequence[Promise], trials: Sequence[Trial], price: Price, 
     weights = {promise.way: promise.weight for promise in promises}
     found: dict[str, float] = {}
     for trial in trials:
-        if trial.gap <= math.sqrt(tol):
+        if arrived(trial, tol):
             ratio = expected(trial, price, tol) / weights[trial.way.root]
             found[trial.way.family] = min(ratio, found.get(trial.way.family, math.inf))
     return found
