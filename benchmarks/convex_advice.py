@@ -3,7 +3,7 @@
     python benchmarks/convex_advice.py --data DIR
 
 DIR has the LIBSVM sets mushrooms, phishing, a9a and w8a, packed or not. A run that was cut off goes on where it was. A
-way is given up once it has cost a quarter more than the best so far, by every goal: it is not the best by any.
+way is given up once it has cost a tenth more than the best so far, by every goal: it is not the best by any.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from thinwire.report.grid import Grid
 from thinwire.report.provenance import provenance
 
 OUT = Path(__file__).parent / "predictions" / "convex-advice.json"
-TOL, MORE, MOST = 1e-7, 1.25, 100_000
+TOL, MORE, MOST = 1e-7, 1.1, 100_000
 SEEDS = {"advice": 0, "grid": 1}
 NETWORK = Network(bandwidth=100e6 / 8, latency=1e-3)
 GOALS = ("bytes", "time")
@@ -63,8 +63,10 @@ class Case:
 
 CASES = (
     *(Case(name, 1000, 20) for name in ("mushrooms", "phishing", "a9a", "w8a")),
-    *(Case(name, 10_000, 20) for name in ("mushrooms", "phishing")),
-    *(Case(name, 1000, 4) for name in ("mushrooms", "phishing")),
+    Case("phishing", 1000, 4),
+    Case("phishing", 10_000, 20),
+    Case("mushrooms", 1000, 4),
+    Case("mushrooms", 10_000, 20),
 )
 
 
@@ -83,8 +85,12 @@ def main() -> None:
         for done in cases.values():
             done["advice"] = {}
     for case in CASES:
-        _case(case, options, kept, cases.setdefault(case.title, {"advice": {}, "solved": {}}))
-    _finish(kept, options.out)
+        done = cases.setdefault(case.title, {"advice": {}, "solved": {}})
+        done["whole"] = False
+        _case(case, options, kept, done)
+        done["whole"] = True
+        _finish(kept, options.out)
+    Grid(**kept["grids"][0]).print(console)
 
 
 def _case(case: Case, options: argparse.Namespace, kept: dict[str, Any], done: dict[str, Any]) -> None:
@@ -198,7 +204,7 @@ def _write(kept: dict[str, Any], out: Path) -> None:
 def _finish(kept: dict[str, Any], out: Path) -> None:
     rows = []
     for title, done in kept["cases"].items():
-        for goal in GOALS:
+        for goal in GOALS if done.get("whole") else ():
             first, advice = done["advice"][goal]["rows"][0], done["advice"][goal]
             best, least = _best(done, goal)
             truth = done["solved"][first["way"]]
@@ -226,7 +232,6 @@ def _finish(kept: dict[str, Any], out: Path) -> None:
         {"title": "Advised, and best of all", "heads": heads, "rows": rows, "ours": [], "notes": notes},
     ]
     _write(kept, out)
-    Grid(**kept["grids"][0]).print(console)
 
 
 if __name__ == "__main__":

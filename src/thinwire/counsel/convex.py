@@ -104,9 +104,9 @@ def advise_convex(console: Console, problem: Problem) -> SolveAdvice:
         console.print(escape(text), soft_wrap=True)
     if problem.json is not None:
         told = {"schema": 1, "kind": "advice-convex", "command": typed_command(), "provenance": provenance()}
-        told |= {"data": made.name, "l2": mine.l2, "network": {"latency": network.latency}, "grids": [asdict(grid)]}
-        told["network"] |= {"bandwidth": network.bandwidth if math.isfinite(network.bandwidth) else None}
-        told |= found.as_dict()
+        rate = network.bandwidth if math.isfinite(network.bandwidth) else None
+        told |= {"data": made.name, "l2": mine.l2, "network": {"bandwidth": rate, "latency": network.latency}}
+        told |= {"grids": [asdict(grid)], **found.as_dict()}
         problem.json.write_text(json_.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n", "utf-8")
     return found
 

@@ -71,7 +71,7 @@ def race(
 
 def arrived(trial: Trial, tol: float) -> bool:
     """Whether it came to the last line."""
-    return trial.gap <= tol ** LINES[-1][0]
+    return bool(trial.gap <= tol ** LINES[-1][0])
 
 
 def _run(trials: Mapping[Way, Trial], trial: Trial, price: Price, tol: float) -> None:
