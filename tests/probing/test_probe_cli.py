@@ -54,6 +54,20 @@ def test_wrong_input_is_refused_before_anything_is_measured(
         assert invoke(*arguments, **{**env, "RANK": "1"}) == (2, ""), "what is wrong is said once"
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_whoever_is_left_says_who_is_missing(rank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection refused\nframe #0")
+
+    monkeypatch.setattr(cli.dist, "init_process_group", fail)
+    code, output = invoke("--device", "cpu", RANK=rank)
+    assert code == 1
+    assert output == (
+        "Error: thinwire probe: the workers did not find each other; got 'Connection refused'. "
+        "See the log of the others, and the address of the first."
+    )
+
+
 def test_two_processes_print_one_report_that_can_be_read_again(tmp_path: Path) -> None:
     file, lines = tmp_path / "probe.json", []
     wanted = ["--seconds", "0.5", "--candidate", "diana(rotated(1))", "--json", str(file), "--device", "cpu"]

@@ -77,7 +77,6 @@ def probe(
         return named, _device(device)
 
     candidates, where = or_exit(console, planned)
-    torch.set_num_threads(1)  # as many as the thread has that communicates
     try:
         with joined(where, PATIENCE + seconds) as group, progress(first) as told:
             console.print(introduction(group.size, dist.get_backend(), seconds, candidates), soft_wrap=True)
@@ -112,10 +111,21 @@ def progress(shown: bool) -> Iterator[Told]:
 
 @contextmanager
 def joined(device: str, limit: float) -> Iterator[ProcessGroup]:
-    """All workers that were started together, on their GPUs or processors, until the last has come to the end."""
+    """All workers that were started together, on their GPUs or processors, until the last has come to the end.
+
+    Raises:
+        PeerError: one does not come.
+    """
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=limit))
+    try:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(seconds=limit))
+    except RuntimeError as error:
+        rule, way_out = (
+            "the workers did not find each other",
+            "See the log of the others, and the address of the first.",
+        )
+        raise PeerError(fault("thinwire probe", rule, str(error).split("\n")[0], way_out)) from error
     try:
         yield ProcessGroup(timeout=limit)
         dist.barrier()  # the store lives in the first
