@@ -9,13 +9,11 @@ import torch
 
 import thinwire as tw
 from thinwire.advisor.codecs import codec_of
-from thinwire.advisor.facts import Codec, Machine, Network
-from thinwire.advisor.findings import CollectiveFound, Measured
+from thinwire.advisor.facts import Codec, Machine
 from thinwire.advisor.plan import plan_frames
 from thinwire.probing import run
 from thinwire.probing.codecs import find_machine, merge_machines
-from thinwire.probing.network import NetworkFound
-from thinwire.probing.run import CANDIDATES, compressors_of, in_place, links_of
+from thinwire.probing.run import CANDIDATES, compressors_of, links_of
 
 CPU = torch.device("cpu")
 
@@ -54,15 +52,6 @@ def test_figures_of_workers_are_merged_by_their_medians() -> None:
     )
     assert merge_machines([one, slow, one]) == one
     assert merge_machines([one, one]) == one
-
-
-def test_a_round_in_place_is_what_an_exchange_has_beside_its_collectives() -> None:
-    def found(name: str, size: int, seconds: float) -> CollectiveFound:
-        return CollectiveFound(name, size, Measured.of([seconds]))
-
-    collectives = (found("sharded", 1024, 2e-3), found("sharded", 4096, 9e-3), found("exchange", 1024, 5e-3))
-    network = NetworkFound(Network(), (), collectives, (), cores=0.5)
-    assert in_place(network) == pytest.approx(1.5e-3)  # of half a processor: 3 ms by the clock
 
 
 @pytest.mark.parametrize(

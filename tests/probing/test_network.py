@@ -16,7 +16,7 @@ from thinwire.comm import peers
 from thinwire.probing import pairs
 from thinwire.probing.collectives import COLLECTIVES, Taken, merged, sizes
 from thinwire.probing.fit import SENT, Call, Fitted, errors, fit, predicted
-from thinwire.probing.network import find_network, links_from, notes
+from thinwire.probing.network import find_network, links_from, notes, round_from
 from thinwire.probing.pairs import ALL_PAIRS, SAMPLED, tournament
 from thinwire.probing.together import cores_each, everyones
 
@@ -192,6 +192,15 @@ def test_a_link_is_what_its_ends_heard() -> None:
     assert there.busy is not None
     assert back.busy is not None
     assert (there.busy.median, back.busy.median) == (1000.0, 2000.0)
+
+
+def test_a_round_is_what_an_exchange_has_beside_its_collectives_turn_by_turn() -> None:
+    def taken(name: str, size: int, busy: list[float]) -> Taken:
+        return Taken(name, size, [1.0] * len(busy), busy, [[1.0] * len(busy)])
+
+    wire = [taken("sharded", 1024, [2e-3, 9e-3, 1e-3]), taken("sharded", 4096, [9e-3])]
+    assert round_from([*wire, taken("exchange", 1024, [3e-3, 10e-3, 9e-3])]) == pytest.approx(1e-3)
+    assert round_from([*wire, taken("exchange", 1024, [1e-3, 1e-3, 1e-3])]) == 0
 
 
 def test_workers_measure_and_find_the_same() -> None:

@@ -31,6 +31,8 @@ SENT: Mapping[str, Callable[[int], float]] = {
 """Bytes that a worker sends for one of the vector's."""
 LONG = 4.0
 """Times that of the shortest: from there on, a call's time is that of its bytes."""
+MOST = 3.0
+"""But links fill better the longer messages are: calls that send less than the longest by this factor are left out."""
 SATURATED = 0.7
 """Part of what a worker has of the processors from which on they, and not the wire, are taken to be the limit."""
 SLOW = 0.5
@@ -117,9 +119,9 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     share, first = min(1.0, cores), min(one.size for one in known)
     shortest = {one.name: one.seconds / _steps(one.name, workers) for one in known if one.size == first}
     lag = min(latency, *shortest.values())
-    long = [one for name in SENT for one in _long([one for one in known if one.name == name])]
+    kinds = {ring: _long([one for one in known if ring != bool(STAGES[one.name])], workers) for ring in (True, False)}
+    long = [one for calls in kinds.values() for one in calls]
     busy = median(one.busy / (one.seconds * share) for one in long)
-    kinds = {ring: [one for one in long if ring != bool(STAGES[one.name])] for ring in (True, False)}
     rate = {ring: median(_rate(one, lag, workers) for one in calls) for ring, calls in kinds.items()}
     fixed = {
         ring: median(_fixed([one for one in known if ring != bool(STAGES[one.name])], lag, rate[ring], workers)) * share
@@ -166,10 +168,17 @@ def _steps(name: str, workers: int) -> int:
     return STAGES[name] or 2 * (workers - 1)
 
 
-def _long(calls: Sequence[Call]) -> list[Call]:
-    """Of one collective: those that take LONG times as long as the shortest one, or, if there are none, the longest."""
-    least, most = (choose(calls, key=lambda one: one.size) for choose in (min, max))
-    return [one for one in calls if one.seconds >= LONG * least.seconds] or [most]
+def _long(calls: Sequence[Call], workers: int) -> list[Call]:
+    """Those whose time is that of their bytes: of the calls that send most, and those that send a MOST-th of it.
+
+    None that takes less than LONG times what its like takes for the shortest vector, unless there is no other.
+    """
+    least: dict[str, float] = {}
+    for one in sorted(calls, key=lambda one: one.size):
+        least.setdefault(one.name, one.seconds)
+    long = [one for one in calls if one.seconds >= LONG * least[one.name]] or list(calls)
+    most = max(SENT[one.name](workers) * one.size for one in long)
+    return [one for one in long if MOST * SENT[one.name](workers) * one.size >= most]
 
 
 def _above(seconds: float, least: float, one: Call, workers: int) -> float:

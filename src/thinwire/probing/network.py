@@ -12,7 +12,7 @@ from thinwire.advisor.facts import Network
 from thinwire.advisor.findings import CollectiveFound, LinkFound, Measured
 from thinwire.advisor.units import bandwidth_text
 from thinwire.comm import ProcessGroup
-from thinwire.probing.collectives import Taken, measure_collectives
+from thinwire.probing.collectives import EXCHANGE, Taken, measure_collectives
 from thinwire.probing.fit import Call, Fitted, fit
 from thinwire.probing.pairs import Heard, measure_pair, tournament
 from thinwire.probing.together import cores_each, everyones
@@ -28,6 +28,9 @@ WRONG = 0.15
 SLOWER = 1.5
 """Times the median that is, of a link."""
 
+IN_ROUND = EXCHANGE, "sharded"
+"""An exchange, and the collectives in it."""
+
 Told = Callable[[str, float], None]
 """Called with what is being measured, and the part of the time that is over."""
 
@@ -42,6 +45,7 @@ class NetworkFound:
         collectives: by name and size.
         notes: what the measurements leave in doubt.
         cores: processors of each worker, by which clock times were turned into processor seconds.
+        round: processor seconds of an exchange of a short vector, less those of the two collectives in it.
     """
 
     network: Network
@@ -49,6 +53,7 @@ class NetworkFound:
     collectives: tuple[CollectiveFound, ...]
     notes: tuple[str, ...]
     cores: float
+    round: float
 
 
 def find_network(group: ProcessGroup, *, seconds: float, told: Told | None = None, seed: int = 0) -> NetworkFound:
@@ -99,7 +104,8 @@ def find_network(group: ProcessGroup, *, seconds: float, told: Told | None = Non
         workers=group.size,
         cores=cores,
     )
-    return NetworkFound(fitted.network, links, collectives, tuple(notes(links, collectives, fitted)), cores)
+    said = tuple(notes(links, collectives, fitted))
+    return NetworkFound(fitted.network, links, collectives, said, cores, round_from(taken))
 
 
 def links_from(
@@ -118,6 +124,15 @@ def links_from(
             rate = Measured.of(rates[receiver][sender])
             found.append(LinkFound(sender, receiver, Measured.of(halves), rate, Measured.of(part)))
     return tuple(found)
+
+
+def round_from(taken: Sequence[Taken]) -> float:
+    """What a round costs a processor where it waits for others, its collectives aside; turns are compared one by one.
+
+    Processor seconds, since the clock's differ more from turn to turn than an exchange and its collectives do.
+    """
+    whole, wire = (min((one for one in taken if one.name == name), key=lambda one: one.size) for name in IN_ROUND)
+    return max(0.0, median(ours - theirs for ours, theirs in zip(whole.busy, wire.busy, strict=True)))
 
 
 def notes(links: Sequence[LinkFound], collectives: Sequence[CollectiveFound], fitted: Fitted) -> list[str]:

@@ -7,13 +7,12 @@ from dataclasses import asdict, replace
 
 from thinwire._check import fault
 from thinwire.advisor.facts import Codec, Machine, Workload
-from thinwire.advisor.findings import CollectiveFound, Gradients, Probe
+from thinwire.advisor.findings import Gradients, Probe
 from thinwire.comm import ProcessGroup
 from thinwire.compressors import Compressor, Rotated
 from thinwire.link import Link
 from thinwire.probing.codecs import find_machine, merge_machines
-from thinwire.probing.collectives import EXCHANGE
-from thinwire.probing.network import NetworkFound, find_network
+from thinwire.probing.network import find_network
 from thinwire.probing.together import everyones
 from thinwire.report.provenance import busy, load
 from thinwire.spec import parse_compressor, parse_link, to_text
@@ -85,11 +84,10 @@ def run_probe(
     )
     said = everyones(group, [asdict(machine), crowded])
     machine = merge_machines([_machine(told) for told, _ in said])
-    round_seconds = max(machine.round, in_place(found))
     return Probe(
         workers=group.size,
         network=found.network,
-        machine=replace(machine, round=round_seconds),
+        machine=replace(machine, round=max(machine.round, found.round)),
         workload=workload,
         gradients=gradients,
         links=found.links,
@@ -122,16 +120,6 @@ def compressors_of(candidates: Sequence[str]) -> list[Compressor]:
     """Those of the candidates, and `BESIDES`; each once."""
     found = {to_text(link.compressor): link.compressor for link in links_of(candidates)}
     return list({**found, **{to_text(one): one for one in BESIDES}}.values())
-
-
-def in_place(found: NetworkFound) -> float:
-    """Processor seconds of a round where it has to wait for others: an exchange, less the two collectives in it."""
-    whole, wire = (_shortest(found.collectives, name) for name in (EXCHANGE, "sharded"))
-    return (whole - wire) * min(1.0, found.cores)
-
-
-def _shortest(collectives: Sequence[CollectiveFound], name: str) -> float:
-    return min((one for one in collectives if one.name == name), key=lambda one: one.size).seconds.median
 
 
 def _machine(told: dict[str, object]) -> Machine:
