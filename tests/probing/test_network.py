@@ -18,7 +18,7 @@ from thinwire.probing.collectives import COLLECTIVES, Taken, merged, sizes
 from thinwire.probing.fit import SENT, Call, Fitted, errors, fit, predicted
 from thinwire.probing.network import find_network, links_from, notes, round_from
 from thinwire.probing.pairs import ALL_PAIRS, SAMPLED, tournament
-from thinwire.probing.together import cores_each, everyones
+from thinwire.probing.together import anyone, cores_each, everyones
 
 from ..comm.ranks import run_ranks
 
@@ -228,6 +228,11 @@ def test_workers_hear_each_other_whatever_they_say() -> None:
         return everyones(group, ["ω" * group.ranks[0], {"rank": group.ranks[0]}])
 
     assert run_ranks(3, work) == [[["ω" * rank, {"rank": rank}] for rank in range(3)]] * 3
+
+
+def test_what_is_true_for_one_worker_all_know() -> None:
+    assert run_ranks(3, lambda group: anyone(group, group.ranks[0] == 1)) == [True] * 3
+    assert run_ranks(3, lambda group: anyone(group, False)) == [False] * 3
 
 
 def test_workers_on_one_machine_share_its_processors() -> None:

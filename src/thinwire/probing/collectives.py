@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -17,18 +19,20 @@ from thinwire.comm import ProcessGroup
 from thinwire.compressors import Identity
 from thinwire.exchange import Exchange
 from thinwire.presets import dcgd
-from thinwire.probing.together import everyones, slowest
+from thinwire.probing.together import anyone, everyones, slowest
 from thinwire.rounds import finish
 
 EXCHANGE = "exchange"
 COLLECTIVES = {
     "all_reduce": "the backend's own, which adds as it goes",
-    "all_gather": "everyone gets what everyone has: the route `gather`",
     "all_to_all": "everyone gets its share of what everyone has",
+    "all_gather": "everyone gets what everyone has: the route `gather`",
     "sharded": "an all_to_all, then an all_gather of what the owners have: the route `sharded`",
     EXCHANGE: "a thinwire round of float32 by the route `allreduce`; of the shortest vector only",
 }
-"""What is measured, by name."""
+"""What is measured, by name; those come first that are measured longest where time is short."""
+KEPT = 2
+"""So many are measured at every size: the first, which all is compared with, and messages from each to each other."""
 SHORTEST, LONGEST, GROWTH = 1 << 10, 1 << 24, 4
 """Bytes of the first vector and of the last, and by what they grow."""
 IN_ALL = 1 << 28
@@ -99,31 +103,34 @@ def measure_collectives(group: ProcessGroup, *, seconds: float, told: Told) -> l
             names = list(made)
         once = dict(zip(names, slowest(group, [_turn(group, made[name], 1)[0] for name in names]), strict=True))
         repeats = {name: max(1, min(CALLS, round(TURN / one))) for name, one in once.items()}
-        whole = sum(repeats[name] * one for name, one in once.items())
-        for turn in range(max(FEWEST, min(MOST, int(seconds / SIZES / whole)))):
+        started = time.perf_counter()
+        for turn in range(MOST):
+            if turn >= FEWEST and anyone(group, time.perf_counter() - started > seconds / SIZES):
+                break
             told(f"collectives of {size:,} bytes")
             for name in rotated(names, turn):
                 taken, busy = _turn(group, made[name], repeats[name])
                 own.seconds.setdefault((name, size), []).append(taken)
                 own.busy.setdefault((name, size), []).append(busy)
-        left = seconds - slowest(group, [time.perf_counter() - began])[0]
-        names = affordable({name: GROWTH * (1 + FEWEST) * once[name] for name in names if name != EXCHANGE}, left)
+        spent, *each = slowest(
+            group, [time.perf_counter() - began, *(median(own.seconds[name, size]) for name in names)]
+        )
+        costs = {name: GROWTH * (1 + FEWEST) * one for name, one in zip(names, each, strict=True) if name != EXCHANGE}
+        names = affordable(costs, seconds - spent)
         if not names:
             break
     return merged(everyones(group, [[*place, own.seconds[place], own.busy[place]] for place in own.seconds]))
 
 
 def affordable(costs: Mapping[str, float], seconds: float) -> list[str]:
-    """The names, without the dearest ones if all together take too long.
+    """As many names as there is time for, from the first on; none if that is fewer than KEPT.
 
-    >>> costs = {"all_reduce": 2.0, "all_gather": 4.0, "all_to_all": 1.0}
-    >>> affordable(costs, 3.5), affordable(costs, -1.0)
-    (['all_reduce', 'all_to_all'], [])
+    >>> costs = {"all_reduce": 2.0, "all_to_all": 1.0, "all_gather": 4.0, "sharded": 0.1}
+    >>> affordable(costs, 7.0), affordable(costs, 3.0), affordable(costs, 2.0)
+    (['all_reduce', 'all_to_all', 'all_gather'], ['all_reduce', 'all_to_all'], [])
     """
-    kept = dict(costs)
-    while kept and sum(kept.values()) > seconds:
-        del kept[max(kept, key=kept.__getitem__)]
-    return list(kept)
+    fit = [name for name, so_far in zip(costs, accumulate(costs.values()), strict=True) if so_far <= seconds]
+    return fit if len(fit) >= KEPT else []
 
 
 def merged(everyone: list[list[tuple[str, int, list[float], list[float]]]]) -> list[Taken]:

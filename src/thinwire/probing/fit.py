@@ -24,8 +24,8 @@ STAGES = {"all_reduce": 0, "all_gather": 1, "all_to_all": 1, "sharded": 2}
 """Messages from each to each other that a collective consists of, one after the other; a ring has none."""
 SENT: Mapping[str, Callable[[int], float]] = {
     "all_reduce": lambda n: 2 * (n - 1) / n,
-    "all_gather": lambda n: n - 1.0,
     "all_to_all": lambda n: (n - 1) / n,
+    "all_gather": lambda n: n - 1.0,
     "sharded": lambda n: 2 * (n - 1) / n,
 }
 """Bytes that a worker sends for one of the vector's."""

@@ -41,6 +41,11 @@ def slowest(group: Group, seconds: list[float]) -> list[float]:
     return [max(column) for column in zip(*everyones(group, seconds), strict=True)]
 
 
+def anyone(group: Group, true: bool) -> bool:
+    """Whether it is true for any worker: the same on all, who can decide by it."""
+    return bool(group.all_gather(torch.tensor([[true]], device=group.device).view(torch.uint8)).wait().any())
+
+
 def cores_each(group: Group) -> float:
     """Processors a worker: those of its machine, shared by all workers on it; of several machines, the fewest."""
     machine = BOOT.read_text().strip() if BOOT.exists() else platform.node()
