@@ -75,6 +75,8 @@ from thinwire.link import Link, LinkState, Recursion
 from thinwire.lowrank import LowRank
 from thinwire.payload import Payload
 from thinwire.presets import clag, dasha, dcgd, diana, ef14, ef21, ef_bv, lag, marina, rand_diana
+from thinwire.probing.script import probe
+from thinwire.probing.watch import Watch
 from thinwire.spec import parse_compressor, parse_link, parse_sender, to_text
 from thinwire.training import (
     Checkpoints,
@@ -181,6 +183,7 @@ __all__ = [
     "Tally",
     "Ternary",
     "TopK",
+    "Watch",
     "Wire",
     "Zero",
     "__version__",
@@ -200,6 +203,7 @@ __all__ = [
     "parse_link",
     "parse_sender",
     "predict",
+    "probe",
     "rand_diana",
     "reduce_gradients_",
     "solve",

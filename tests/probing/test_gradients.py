@@ -66,8 +66,8 @@ def test_the_standard_error_is_how_much_estimates_differ() -> None:
         for gradients in drawn(8, signal=0.2, sigma=1.0, own=0.0, seed=seed)[:, :, :256]:
             scatter.add(gradients)
         found = scatter.found()
-        estimates.append(found.signal)
-        errors.append(found.signal_error)
+        estimates.append(found.share)
+        errors.append(found.share_error)
     # of 40 normals the spread is known to 11 %; 5 σ
     assert np.mean(errors) == pytest.approx(np.std(estimates), rel=0.56)
 

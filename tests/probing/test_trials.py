@@ -120,6 +120,23 @@ def test_a_shift_learns_a_gradient_that_stays() -> None:
     assert late < early / 10  # nearly all of the error was made in the first two steps of 40
 
 
+def test_steps_of_warm_up_are_sent_whole_and_do_not_count() -> None:
+    steps, text, beta = normal(6), "rotated(bits=1)", 0.9
+    trials = Trials(sample_of(), N, [Asked(f"diana({text})", beta)], warmup=3)
+    for gradients in steps:
+        trials.add(gradients)
+    g = steps.double().numpy()
+    v, lam = reference.averages(g, beta), tw.diana(tw.parse_compressor(text)).recursion(D, N).lam
+    h, estimates = v[2].copy(), []
+    for step, now in enumerate(v[3:], 3):
+        m = codes(text, now - h, step)
+        estimates.append((h + m).mean(0))
+        h += lam * m
+    found = trials.found()[0]
+    expected = reference.error_and_drift(g[3:], v[3:], np.array(estimates))
+    assert (found.error, found.drift) == pytest.approx(expected, rel=1e-4)  # codes of differences that are rounded
+
+
 def test_pieces_count_as_often_as_their_parameters_have_values() -> None:
     """A matrix of which all rows are alike has the same error, whether all of it is looked at or a sixteenth."""
     row, shape = normal(3, d=512), (1024, 512)
@@ -146,7 +163,9 @@ def test_every_candidate_of_the_list_is_tried() -> None:
     for gradients in normal(3):
         trials.add(gradients)
     found = trials.found()
-    assert [(one.link, one.momentum) for one in found] == [(asked.text, asked.momentum) for asked in CANDIDATES]
+    assert [(one.link, one.momentum) for one in found] == [
+        (tw.to_text(asked.link), asked.momentum) for asked in CANDIDATES
+    ]
     assert all(math.isfinite(one.error) and one.error > 0 and one.drift > 0 for one in found)
 
 
@@ -156,7 +175,7 @@ def test_steps_that_are_not_finite_count_for_nobody() -> None:
     bad[2, 7] = float("nan")
     for asked in CANDIDATES:
         assert tried(asked, torch.stack([steps[0], bad, steps[1]])) == tried(asked, steps[:2])
-    with pytest.raises(ValueError, match=r"at least one step was finite; got 0\. Train for longer first"):
+    with pytest.raises(ValueError, match=r"after 0 of warm-up was finite; got 0\. Train for longer first"):
         tried(CANDIDATES[0], bad[None])
 
 

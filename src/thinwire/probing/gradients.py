@@ -18,15 +18,17 @@ class Estimate:
     """What was found; `Gradients` says what the figures are.
 
     Args:
-        signal: ‖G‖², the mean over the steps. Below 0 where noise hides it.
-        signal_error: its standard error, from how much it differs from step to step.
+        signal: ‖G‖², the mean over the steps. Below 0 by chance where noise hides it.
+        share: the part of one worker's ‖g_i‖² that is signal, the mean over the steps.
+        share_error: its standard error, from how much it differs from step to step.
         noise: tr Σ of one worker's gradient.
         own: mean_i ‖G_i − G‖², how far workers' gradients lie apart, noise aside. Below 0 by chance where it is small.
         steps: how many counted.
     """
 
     signal: float
-    signal_error: float
+    share: float
+    share_error: float
     noise: float
     own: float
     steps: int
@@ -40,8 +42,8 @@ class Estimate:
 
     @property
     def clear(self) -> bool:
-        """Whether the signal stands out: it is more than two standard errors above 0."""
-        return self.signal > 2 * self.signal_error
+        """Whether the signal stands out: its share is more than two standard errors above 0."""
+        return self.share > 2 * self.share_error
 
 
 class Scatter:
@@ -129,14 +131,17 @@ class Scatter:
         if steps < 2 or self._apart is None:
             rule = "at least two steps were finite: noise is what differs from one to the next"
             raise ValueError(fault("Scatter.found()", rule, steps, "Train for longer first."))
-        sampled, a = np.mean(self._spread, axis=0)
+        sampled, spread = np.array(self._spread).T
+        a, means = float(spread.mean()), np.array(self._means)
         b = self.sample.total(self.sample.squares(self._apart / steps).mean(0))
-        b *= a / sampled if sampled else 0.0  # of the whole gradient, if the part that stays is the sample's
+        b *= a / sampled.mean() if a else 0.0  # of the whole gradient, if the part that stays is the sample's
         noise = steps * (a - b) / ((steps - 1) * (1 - 1 / n))
-        signals = np.array(self._means) - noise / n
+        signals = means - spread * (noise / (n * a) if a else 0.0)  # noise is taken to grow and fall with A
+        shares = signals / np.maximum(means + spread, np.finfo(float).tiny)
         return Estimate(
             signal=float(signals.mean()),
-            signal_error=float(signals.std(ddof=1) / sqrt(steps)),
+            share=float(shares.mean()),
+            share_error=float(shares.std(ddof=1) / sqrt(steps)),
             noise=float(noise),
             own=float((steps * b - a) / (steps - 1)),
             steps=steps,

@@ -21,7 +21,7 @@ from thinwire.link import Link
 from thinwire.lowrank import LowRank
 from thinwire.probing.sample import Floats, Sample
 from thinwire.rounds import finish_all
-from thinwire.spec import parse_sender
+from thinwire.spec import parse_sender, to_text
 from thinwire.training.frames import cut_frames
 from thinwire.training.policy import Policy
 from thinwire.training.reducer import Reducer, Settings
@@ -74,6 +74,9 @@ class Trials:
 
         error = Σ_t ‖v̂_t − v_t‖² / Σ_t ‖v_t‖²          drift = ‖Σ_t (v̂_t − v_t)‖² / Σ_t ‖ḡ_t‖²
 
+    The first `warmup` steps are sent whole, as by `attach(…, warmup_steps=…)`, and do not count: shifts and averages
+    begin far from where they later are, and that is over in less time than a training takes.
+
     Each norm is that of the whole gradient, estimated from the sample: a piece's square counts as often as its
     parameter has values for each of it.
 
@@ -87,6 +90,7 @@ class Trials:
         sample: which values are given.
         workers: how many there are.
         candidates: what to try.
+        warmup: steps that do not count.
         seed: of all draws.
 
     Raises:
@@ -102,10 +106,16 @@ class Trials:
     """
 
     def __init__(
-        self, sample: Sample, workers: int, candidates: Sequence[Asked] = CANDIDATES, *, seed: int = 0
+        self,
+        sample: Sample,
+        workers: int,
+        candidates: Sequence[Asked] = CANDIDATES,
+        *,
+        warmup: int = 0,
+        seed: int = 0,
     ) -> None:
-        self.sample, self.workers = sample, workers
-        self._running = [_Running(asked, sample, workers, seed) for asked in candidates]
+        self.sample, self.workers, self.warmup = sample, workers, warmup
+        self._running = [_Running(asked, sample, workers, warmup, seed) for asked in candidates]
         self._raw = np.zeros(len(sample.pieces))
         self.steps = 0
 
@@ -118,10 +128,12 @@ class Trials:
         self.sample.fits("Trials.add(gradients)", gradients, self.workers)
         if not bool(gradients.isfinite().all()):
             return
-        self._raw += self.sample.squares(gradients.mean(0))
+        counts = self.steps >= self.warmup
+        if counts:
+            self._raw += self.sample.squares(gradients.mean(0))
         self.steps += 1
         for running in self._running:
-            running.add(gradients)
+            running.add(gradients, counts)
 
     def found(self) -> tuple[Candidate, ...]:
         """What became of each, in the order in which they were asked for.
@@ -129,8 +141,9 @@ class Trials:
         Raises:
             ValueError: no step was finite.
         """
-        if not self.steps:
-            raise ValueError(fault("Trials.found()", "at least one step was finite", 0, "Train for longer first."))
+        if self.steps <= self.warmup:
+            rule = f"at least one step after {self.warmup} of warm-up was finite"
+            raise ValueError(fault("Trials.found()", rule, self.steps, "Train for longer first."))
         return tuple(running.found(self._raw) for running in self._running)
 
 
@@ -141,6 +154,7 @@ class _Running:
     asked: Asked
     sample: Sample
     workers: int
+    warmup: int
     seed: int
     broken: bool = False
     reducer: Reducer = field(init=False)
@@ -151,7 +165,9 @@ class _Running:
     def __post_init__(self) -> None:
         shapes = {piece.name: piece.shape for piece in self.sample.pieces}
         route = usual_route(self.asked.link, shapes, self.workers)
-        settings = Settings(self.asked.link, momentum=self.asked.momentum, route=route, seed=self.seed)
+        settings = Settings(
+            self.asked.link, route=route, momentum=self.asked.momentum, warmup_steps=self.warmup, seed=self.seed
+        )
         taken = {piece.name: piece.taken_shape for piece in self.sample.pieces}
         with warnings.catch_warnings():  # of a frame that is sent as it is: here that is an error of 0
             warnings.simplefilter("ignore")
@@ -159,8 +175,8 @@ class _Running:
         self.errors, self.squares = np.zeros((2, len(self.sample.pieces)))
         self.gap = torch.zeros(self.sample.size, dtype=torch.float64)
 
-    def add(self, gradients: Tensor) -> None:
-        """One step."""
+    def add(self, gradients: Tensor, counts: bool) -> None:
+        """One step, and whether it counts."""
         if self.broken:
             return
         reducer = self.reducer
@@ -171,6 +187,7 @@ class _Running:
         made = finish_all([reducer.reduce(number) for number in range(len(reducer.frames))])
         if reducer.last.skipped:  # what was finite became too large for its code
             self.broken = True
+        if self.broken or not counts:
             return
         estimate, sent = torch.empty(self.sample.size), torch.empty_like(gradients)
         for number, frame in enumerate(reducer.frames):
@@ -186,7 +203,7 @@ class _Running:
 
     def found(self, raw: Floats) -> Candidate:
         """The figures, with `raw` the squares of the mean gradients."""
-        text, momentum = self.asked.text, self.asked.momentum
+        text, momentum = to_text(self.asked.link), self.asked.momentum
         if self.broken:
             return Candidate(text, momentum, math.inf, math.inf, {})
         total, drifted = self.sample.total, self.sample.squares(self.gap)
