@@ -14,8 +14,9 @@ from thinwire.planner.ways import Way
 TRIED = 3
 """Of each family, at first: those of which theory promises most."""
 LINES = ((0.5, 2.0), (0.75, 1.5))
-"""Relative gaps, as powers of `tol`; who has cost so many times what the best had cost there, and is not there, is out.
-Earlier lines would mislead: acceleration is slow at first, and local methods slow down later on."""
+"""Relative gaps, as powers of `tol`; who has cost so many times what the best had cost there, is not there, and is not
+expected to be ahead at the end, is out. Earlier lines would mislead: acceleration is slow at first,
+and local methods slow down later on."""
 MOST = 20_000
 """Rounds of a trial, at most."""
 Heard = Callable[[str], None]
@@ -52,10 +53,11 @@ def race(
 
     1. Of each family those three start, at theory's step, of which theory promises most. 2. One after the other, by
     theory's promise, they run to a gap of √tol, and on to tol^¾. Who has cost twice what the best had at the first
-    line, or 1.5 times what it had at the second, is out; and so is a method without acceleration, which only gets
-    slower, as soon as it is expected to cost 1.5 times the best in all. 3. Of each family the best is tried with longer
-    steps, as long as they gain. 4. Theory is off by about the same factor for all ways of a family; a way that was not
-    tried, and which by its family's factor would be ahead of the best, is tried too.
+    line, or 1.5 times what it had at the second, is out unless it is expected to be ahead at the end; and so is a
+    method without acceleration, which only gets slower, as soon as it is expected to cost 1.5 times the best in all. 3.
+    Of each family the best is tried with longer steps, as long as they gain. 4. Theory is off by about the same factor
+    for all ways of a family; a way that was not tried, and which by its family's factor would be ahead of the best, is
+    tried too.
     """
     first = setting.value(setting.prepared.run.x)
     trials: dict[Way, Trial] = {}
@@ -77,17 +79,18 @@ def arrived(trial: Trial, tol: float) -> bool:
 def _run(trials: Mapping[Way, Trial], trial: Trial, price: Price, tol: float) -> None:
     """To the last line, unless it is out before; step 2 of `race`."""
     whole = trial.setting.case.link.compressor.nbytes(trial.setting.case.d)
-    done = [expected(other, price, tol) for other in trials.values() if arrived(other, tol)]
-    total = LINES[-1][1] * min(done, default=math.inf)
+    best = min((expected(o, price, tol) for o in trials.values() if arrived(o, tol)), default=math.inf)
     for part, behind in LINES:
         line = tol**part
         allowed = behind * min((expected(o, price, line) for o in trials.values() if o.gap <= line), default=math.inf)
         while trial.gap > line:
-            if trial.failed or trial.rounds >= MOST or cost(trial, price) > allowed:
+            if trial.failed or trial.rounds >= MOST or cost(trial, price) > best:
+                return
+            if cost(trial, price) > allowed and expected(trial, price, tol) > best:
                 return
             trial.advance()
             told = trial.rounds >= LEAST and trial.setting.spent(trial.way, trial.rounds).up >= whole
-            if trial.way.slows and told and expected(trial, price, tol) > total:
+            if trial.way.slows and told and expected(trial, price, tol) > LINES[-1][1] * best:
                 return
 
 
