@@ -55,7 +55,7 @@ def main() -> None:
         for _ in range(3):
             model(torch.randn(8, 1024)).square().mean().backward()
             model.zero_grad()
-        kept = held(wire._reducer)
+        kept = held(wire._way.reducer)
         if dist.get_rank() == 0:
             note = "" if momentum is None else f", momentum={momentum}"
             line = f"{text + note:40} {kept / 1024**2:6.1f} bytes a parameter, {wire.stats().routes[0].split()[-1]}"

@@ -8,6 +8,7 @@ import importlib
 import typing
 
 from thinwire.advisor import Advice, Probe, advise
+from thinwire.auto import attach
 from thinwire.comm import Group, LocalGroup, PeerError, ProcessGroup
 from thinwire.compressors import (
     BFloat16,
@@ -83,7 +84,6 @@ from thinwire.training import (
     LinkMemory,
     Log,
     PerRank,
-    PlainWire,
     Policy,
     Rule,
     Stages,
@@ -91,7 +91,6 @@ from thinwire.training import (
     Tally,
     Wire,
     all_reduce,
-    attach,
     reduce_gradients_,
     take_momentum,
 )
@@ -159,7 +158,6 @@ __all__ = [
     "Penalty",
     "PerRank",
     "PermK",
-    "PlainWire",
     "Policy",
     "Prediction",
     "Probe",

@@ -207,9 +207,9 @@ def save_after_a_failure(rank: int, size: int) -> tuple[str, int]:
 
 
 def train_plain(rank: int, size: int, dtype: torch.dtype) -> dict[str, Any]:
-    """The same training with what "auto" attaches where compression does not pay; and the choice itself."""
+    """The same training by DDP's own all-reduce, through a wire."""
     net, model = build()
-    wire = tw.PlainWire(model, dtype, "asked for")
+    wire = plain_wire(model, dtype)
     for step in range(4):
         model.zero_grad()
         model(data(rank, step)).square().mean().backward()
@@ -225,20 +225,16 @@ def train_ddp(rank: int, size: int) -> dict[str, Any]:
     return {"gradients": gradients(net)}
 
 
-def attach_auto(rank: int, size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Where "auto" leads: the routes and the notes."""
-    _, model = build()
-    wire = tw.attach(model)
-    model(data(rank, 0)).square().mean().backward()
-    stats = wire.stats()
-    wire.close()
-    return stats.routes, stats.notes
+def plain_wire(model: DistributedDataParallel, dtype: torch.dtype = torch.float32) -> tw.Wire:
+    wire = tw.attach(model, "dcgd(identity())")
+    wire.turn(dtype, "asked for")
+    return wire
 
 
 def load_across(rank: int, size: int) -> tuple[str, int, tuple[str, ...]]:
     """What a plain wire says of a link's state; where a link's wire stands with a plain one's, and its notes."""
     _, first = build()
-    plain = tw.PlainWire(first, torch.float32, "asked for")
+    plain = plain_wire(first)
     _, second = build()
     linked = tw.attach(second, "diana(rotated(1))")
     for step in range(3):
@@ -250,7 +246,7 @@ def load_across(rank: int, size: int) -> tuple[str, int, tuple[str, ...]]:
     except ValueError as error:
         said = str(error)
     plain.load_state_dict(linked.state_dict(), strict=False)
-    again = tw.PlainWire(build()[1], torch.float32, "asked for")
+    again = plain_wire(build()[1])
     again.load_state_dict(plain.state_dict() if rank == 0 else None)  # the others join
     linked.load_state_dict(again.state_dict())
     fresh = all(not bool(part.any()) for parts in linked.state_dict()["parameters"].values() for part in parts.values())

@@ -61,19 +61,19 @@ def in_backward(wire: Wire, net: torch.nn.Module) -> None:
 
 
 def between_frames(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer, "reduce", lambda number: number == 1)
+    before(wire._way.reducer, "reduce", lambda number: number == 1)
 
 
 def encoded(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer.group, "all_to_all")
+    before(wire._way.reducer.group, "all_to_all")
 
 
 def on_the_way_up(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer.group, "all_to_all", after=True)
+    before(wire._way.reducer.group, "all_to_all", after=True)
 
 
 def on_the_way_down(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer.group, "all_gather", lambda data, lane=Lane.WORKERS: lane is Lane.OWNERS, after=True)
+    before(wire._way.reducer.group, "all_gather", lambda data, lane=Lane.WORKERS: lane is Lane.OWNERS, after=True)
 
 
 IN_A_STEP = [in_forward, in_backward, between_frames, encoded, on_the_way_up, on_the_way_down]
@@ -96,7 +96,7 @@ IN_ATTACH = [before_attach, between_groups, in_agreement]
 
 
 def in_load(wire: Wire, net: torch.nn.Module) -> None:
-    before(wire._reducer.group, "all_gather")
+    before(wire._way.reducer.group, "all_gather")
 
 
 def work(rank: int, victim: int, point: Callable[..., None]) -> str:

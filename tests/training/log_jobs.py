@@ -63,7 +63,7 @@ def logged(
 
 def logged_plain(rank: int, size: int, file: str) -> None:
     _, model = jobs.build()
-    wire = tw.PlainWire(model, torch.float32, "asked for")
+    wire = jobs.plain_wire(model)
     log = wire.log(file)
     for step in range(3):
         model(jobs.data(rank, step)).square().mean().backward()

@@ -47,7 +47,7 @@ def beside_pytorch(rank: int, size: int, rank_of_matrices: int, steps: int) -> l
     """The gradients of ours and of PyTorch's PowerSGD, step after step, each model trained by its own."""
     net, model = jobs.build()
     wire = tw.attach(model, tw.LowRank(rank_of_matrices), warmup_steps=2)
-    (carrier, _), (frame, _) = wire._reducer.carriers, wire._reducer.frames
+    (carrier, _), (frame, _) = wire._way.reducer.carriers, wire._way.reducer.frames
     basis = torch.as_tensor(carrier.state_dict()["basis"]).view(len(frame.slots), rank_of_matrices, 64)
     first = {slot.name: q for slot, q in zip(frame.slots, basis, strict=True)}
     other_net, other = jobs.build()

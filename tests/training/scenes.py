@@ -28,7 +28,7 @@ class Play:
         self.synced: list[Tensor] = []
         self.local: list[Tensor] = []
         self.steps: list[int] = []
-        self._wires: list[tw.Wire | tw.PlainWire] = []
+        self._wires: list[tw.Wire] = []
         torch.manual_seed(1)
 
     def wrap(self, net: nn.Module, **ddp: Any) -> DistributedDataParallel:

@@ -1,12 +1,11 @@
 """thinwire in training: DDP's hook, the engine behind it, and functions for other loops."""
 
 from thinwire.training.checkpoint import Checkpoints
-from thinwire.training.ddp import Wire, attach
+from thinwire.training.ddp import Pilot, Wire
 from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
 from thinwire.training.log import Log
 from thinwire.training.momentum import take_momentum
 from thinwire.training.per_rank import PerRank
-from thinwire.training.plain import PlainWire
 from thinwire.training.policy import Policy, Rule, Stages
 from thinwire.training.stats import Stats, Tally
 
@@ -15,7 +14,7 @@ __all__ = [
     "LinkMemory",
     "Log",
     "PerRank",
-    "PlainWire",
+    "Pilot",
     "Policy",
     "Rule",
     "Stages",
@@ -23,7 +22,6 @@ __all__ = [
     "Tally",
     "Wire",
     "all_reduce",
-    "attach",
     "reduce_gradients_",
     "take_momentum",
 ]

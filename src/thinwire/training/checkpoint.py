@@ -31,7 +31,7 @@ class Shared(Protocol):
 
 
 class Remembers(Protocol):
-    """What has a memory on each rank: a Wire, a PlainWire, a LinkMemory."""
+    """What has a memory on each rank: a Wire, a LinkMemory."""
 
     @property
     def group(self) -> Group | None: ...

@@ -1,181 +1,54 @@
-"""thinwire in DistributedDataParallel: the communication hook behind `attach`."""
+"""thinwire in DistributedDataParallel: the communication hook, and what it hands out: a wire."""
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
-from torch.amp.grad_scaler import GradScaler
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.futures import Future
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
 from thinwire._check import fault
 from thinwire.comm.base import Group
-from thinwire.comm.process import ProcessGroup
-from thinwire.compressors import Rotated
 from thinwire.link import Link
-from thinwire.presets import dcgd, diana
-from thinwire.spec import parse_link, parse_sender
-from thinwire.training.choice import choose
-from thinwire.training.delivery import Bucket, Delivery
-from thinwire.training.engine import Engine
-from thinwire.training.log import NO_LOG, Board, Log, begin, facts_of
-from thinwire.training.parameters import Reduced, reduced
-from thinwire.training.plain import PlainWire
+from thinwire.spec import parse_sender
+from thinwire.training import state as saved
+from thinwire.training.log import NO_LOG, Board, Log, begin
+from thinwire.training.plain import DTYPES, Plain
 from thinwire.training.policy import Policy, Sender
-from thinwire.training.rates import rates_of
+from thinwire.training.rates import Rates, rates_of
 from thinwire.training.reducer import Reducer, Settings
-from thinwire.training.stats import Stats
-from thinwire.version import __version__
-
-AUTO = "auto"
-
-
-def attach(
-    model: DistributedDataParallel,
-    link: Sender | Policy | str = AUTO,
-    *,
-    momentum: float | None = None,
-    scaler: GradScaler | None = None,
-    optimizer: Optimizer | Iterable[Optimizer] = (),
-    down: Link | str | None = None,
-    route: str | None = None,
-    warmup_steps: int = 0,
-    strict: bool = False,
-    seed: int = 0,
-    timeout: float = 300.0,
-    checksum: bool = True,
-) -> Wire | PlainWire:
-    """Send a DDP model's gradients by a link. The one line that a training script needs.
-
-    Matrices travel by the link; vectors and parameters under 1024 elements as they are. Everything else of DDP stays,
-    `no_sync`, unused parameters, static graphs and more: the page "What stays as in DDP" goes through it. Sparse
-    gradients are sent by PyTorch's own all-reduce, as they are, and a note says so. All workers call this, at the same
-    place, before the first backward pass.
-
-    Args:
-        model: the wrapped model; it can have no other communication hook.
-        link: a link, its text, `Stages` of links, a `Policy` for parameters of several kinds, or "auto": with momentum
-            diana(Rotated(bits=1)); without, whichever is fastest here of dcgd(Rotated(bits=3)), dcgd(Dither(bits=4))
-            and DDP's own all-reduce in 32 or 16 bits. That is found by trials of some seconds, the same on all
-            workers, and stands in the notes of `stats()`.
-        momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
-            whose differences are small. `take_momentum(optimizer)` switches the optimiser's own off and gives its β.
-        scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
-            units, so that a change of the scale is no news to the link. It is asked in each backward pass.
-        optimizer: whose learning rates say what an error that `ef14` remembers is worth when they change: what is owed
-            stays what it was. They are read in each forward pass. Other links need none.
-        down: what travels back in the sharded route; the link itself by default, where it can.
-        route: "allreduce", "gather" or "sharded"; the one that sends least by default.
-        warmup_steps: steps at the start in which gradients are sent whole.
-        strict: an error instead of a warning where something cannot be done as asked.
-        seed: of all randomness; the same everywhere.
-        timeout: seconds after which a collective is given up and who is missing is named.
-        checksum: whether damaged bytes are found out, and their sender named; not between GPUs (`ProcessGroup`), nor in
-            DDP's own all-reduce, where "auto" takes it.
-
-    Returns:
-        The wire: its figures, its state for checkpoints, its end.
-
-    Raises:
-        TypeError: model is no DistributedDataParallel.
-        ValueError: settings that do not fit together or do not fit the model; it has a communication hook already.
-        PeerError: another worker has another model, link, seed or version.
-
-    >>> import torch, torch.distributed as dist, thinwire as tw
-    >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
-    >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
-    >>> wire = tw.attach(model, tw.diana(tw.Rotated(bits=1)), momentum=0.9)
-    >>> model(torch.randn(8, 64)).square().mean().backward()
-    >>> wire.stats().total.steps
-    1
-    >>> wire.close(); dist.destroy_process_group()
-    """
-    if not isinstance(model, DistributedDataParallel):
-        way_out = "Wrap the model first; without DDP use tw.reduce_gradients_."
-        raise TypeError(fault("attach(model, …)", "model is a DistributedDataParallel", type(model).__name__, way_out))
-    parameters = _reducible(model)
-    group = ProcessGroup.beside(model.process_group, timeout=timeout, checksum=checksum)
-    notes: list[str] = []
-    if checksum and not group.checksummed:
-        notes.append("no checksums: the bytes are on a GPU, and would have to be copied from it for them")
-    tries = link == AUTO and momentum is None and down is None and route is None
-    optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
-    given = {"scaler": scaler is not None, "optimizer": bool(optimizers)}
-    group.agree({"link": "by trials" if tries else "given", **given})
-    if tries:
-        values = sum(p.numel() for p in (parameters.dense | parameters.sparse).values())
-        group.agree({"thinwire": __version__, "workers": group.size, "values": values})
-        with group.naming("a trial of auto"):
-            choice = choose(group, group.pg, values)
-        if isinstance(choice.what, torch.dtype):
-            group.close()
-            return PlainWire(model, choice.what, choice.reason)
-        link = choice.what
-        notes.append(choice.reason)
-    settings = Settings(
-        link=_meant(link, momentum),
-        down=parse_link(down) if isinstance(down, str) else down,
-        route=route,
-        momentum=momentum,
-        warmup_steps=warmup_steps,
-        strict=strict,
-        seed=seed,
-    )
-    reducer = Reducer(parameters.dense.items(), settings, group)
-    reducer.notes += notes
-    if parameters.sparse:
-        names = ", ".join(parameters.sparse)
-        reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({names})")
-    wide = [name for name, p in parameters.dense.items() if p.dtype == torch.float64]
-    if wide:
-        reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
-    wire = Wire(model, reducer, parameters, scaler, optimizers)
-    model.register_comm_hook(wire, _hook)
-    return wire
+from thinwire.training.stats import Stats, Tally
+from thinwire.training.trained import Trained
+from thinwire.training.ways import ByLink, Way
 
 
-def _reducible(model: DistributedDataParallel) -> Reduced:
-    """The parameters that DDP reduces. Raises ValueError for a wrapping in which a hook of ours cannot work."""
-    where = "attach(model, …)"
-    if model._comm_hooks:
-        way_out = "Wrap it anew without; in place of mixed_precision=… use torch.autocast."
-        rule = "the model has no communication hook yet"
-        raise ValueError(fault(where, rule, model._comm_hooks[0][0].__qualname__, way_out))
-    if any(hasattr(p, "_in_backward_optimizers") for p in model.parameters()):  # for which DDP has a hook of its own
-        way_out = "Let the optimiser step after the backward pass."
-        raise ValueError(fault(where, "gradients are there after the backward pass", "an optimiser in it", way_out))
-    if getattr(model, "skip_all_reduce_unused_params", False):  # then not every bucket comes
-        rule = "all parameters are reduced in every step"
-        raise ValueError(fault(where, rule, "skip_all_reduce_unused_params=True", "Leave it False."))
-    return reduced(model)
+class Pilot(Protocol):
+    """Who may have a wire turn to another way, and what it is told for that."""
 
+    def begin(self, wire: Wire) -> None:
+        """A step's first gradient is there, and none was taken. Here all workers meet, and the wire may be turned."""
 
-def _meant(link: Sender | Policy | str, momentum: float | None) -> Sender | Policy:
-    """The link itself, what a spec says, or for "auto" what the measurements in the README support.
+    def ready(self, name: str) -> None:
+        """A gradient is complete, of this parameter."""
 
-    Without local momentum dcgd(Rotated(bits=3)): differences of raw minibatch gradients are no smaller than the
-    gradients, so a shift gains nothing. With it diana(Rotated(bits=1)): running averages change slowly.
-    """
-    if not isinstance(link, str):
-        return link
-    if link != AUTO:
-        return parse_sender(link)
-    return dcgd(Rotated(bits=3)) if momentum is None else diana(Rotated(bits=1))
+    def sent(self, bucket: Future[Tensor], *, last: bool) -> Future[Tensor]:
+        """A bucket is on its way; what is given back takes its place."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has decided, as numbers and texts."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
 
 
 class Wire:
     """What `attach` returns.
-
-    A frame leaves when its last gradient has been computed, which is earlier than the bucket that DDP puts it in; a
-    bucket is done when the last of its parameters is back.
 
     >>> import torch, torch.distributed as dist, thinwire as tw
     >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
@@ -188,41 +61,149 @@ class Wire:
     """
 
     def __init__(
-        self,
-        model: DistributedDataParallel,
-        reducer: Reducer,
-        parameters: Reduced,
-        scaler: GradScaler | None = None,
-        optimizers: Sequence[Optimizer] = (),
+        self, on: Trained, first: torch.dtype | Sender | Policy, settings: Settings, pilot: Pilot | None = None
     ) -> None:
+        """All workers call this together; `settings.link` is of no account.
+
+        Raises:
+            ValueError: settings that do not fit together or do not fit the model.
+            PeerError: another worker has another model or other settings.
+        """
         # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
-        self._process_group, self._reducer = model.process_group, reducer
+        self._process_group, self._group, self._parameters = on.model.process_group, on.group, on.parameters
+        scaler = on.scaler
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale: Tensor | None = None
-        self._one = torch.ones((), device=reducer.group.device)
-        self._optimizers = optimizers
-        self._names = {id(p): name for name, p in (parameters.dense | parameters.sparse).items()}
-        last = len(reducer.frames) - 1
-        self._place = {slot.name: i for i, frame in enumerate(reducer.frames) for slot in frame.slots}
-        self._place |= dict.fromkeys(parameters.sparse, last)
-        self._frames = [Delivery(frame) for frame in reducer.frames[:last]]
-        self._frames.append(Delivery(reducer.frames[last], waits_for=parameters.sparse.keys()))
+        self._one = torch.ones((), device=on.group.device)
+        self._optimizers, self._names, self._values = on.optimizers, on.named, on.values
+        self._settings, self._pilot = settings, pilot
         self._expecting = self._begun = self._closed = False
-        self._engine = Engine(reducer)
-        weakref.finalize(self, self._engine.end)  # the thread of a wire that is dropped without `close`
+        self._notes: list[str] = []
+        self._last, self._before = Tally(), Tally()
         self._log = NO_LOG
+        self._way = self._made(first)
+        model = on.model
         self._hooks = [model.register_forward_pre_hook(_join_allowed), model.register_forward_hook(self._forwarded)]
-        for p in parameters.dense.values():
+        for p in on.parameters.dense.values():
             self._hooks.append(p.register_post_accumulate_grad_hook(self._computed))  # type: ignore[no-untyped-call]
+        model.register_comm_hook(self, _hook)
+
+    def _made(
+        self,
+        what: torch.dtype | Sender | Policy,
+        steps: int = 0,
+        owed: Mapping[str, Tensor] | None = None,
+        rates: Rates | None = None,
+    ) -> Way:
+        """A way that remembers nothing yet, beside what is owed."""
+        if isinstance(what, torch.dtype):
+            if what not in DTYPES.values():
+                raise ValueError(fault("a plain all-reduce", "it is in float32 or bfloat16", what))
+            if self._settings.momentum is not None:
+                rule = "DDP's own all-reduce knows no local momentum"
+                raise ValueError(fault(f"turn to {what}", rule, None, "Use dcgd(identity())."))
+            return Plain(self._process_group, self._group, self._values, what, steps=steps, owed=owed, rates=rates)
+        settings = replace(self._settings, link=what)
+        reducer = Reducer(self._parameters.dense.items(), settings, self._group, self._notes)
+        reducer.begin_at(steps)
+        if self._parameters.sparse:
+            names = ", ".join(self._parameters.sparse)
+            reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({names})")
+        wide = [name for name, p in self._parameters.dense.items() if p.dtype == torch.float64]
+        if wide:
+            reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
+        return ByLink(reducer, [*self._parameters.sparse], self._process_group)
+
+    @property
+    def way(self) -> str:
+        """What gradients go by now: a link's text, or "float32" or "bfloat16" for DDP's own all-reduce."""
+        return self._way.name
+
+    @property
+    def steps(self) -> int:
+        """Steps that counted, as in `state_dict`."""
+        return self._way.steps
 
     def stats(self) -> Stats:
-        """Bytes, seconds and errors of the last step and of all."""
-        return self._reducer.stats()
+        """Bytes, seconds and errors of the last step and of all. Of DDP's own all-reduce seconds are not taken."""
+        last, total = Tally(), Tally()
+        mine, all_mine = self._way.tallies
+        last.add(mine if all_mine.steps else self._last)
+        total.add(self._before)
+        total.add(all_mine)
+        return Stats(last, total, self._way.routes, tuple(self._notes))
+
+    def note(self, what: str) -> None:
+        """Add a remark to `stats`, and to the log."""
+        self._notes.append(what)
 
     @property
     def group(self) -> Group:
         """The workers."""
-        return self._reducer.group
+        return self._group
+
+    def turn(self, what: torch.dtype | Sender | Policy | str, why: str = "") -> None:
+        """Have gradients go another way from the next step on. All workers call this together, between two steps.
+
+        From one link to another: what both remember is handed on (`Stages`). From DDP's own all-reduce to a link: it
+        starts afresh. From a link to DDP's own all-reduce: what is owed, by `ef14` or `LowRank`, is added to each
+        worker's gradients in the first finite step, and is paid with it.
+
+        Args:
+            what: a link, its text, or for DDP's own all-reduce torch.float32 or torch.bfloat16, or their names.
+            why: for the notes of `stats`.
+
+        Raises:
+            ValueError: what is owed would be lost, or the link does not suit. Nothing has changed then.
+            PeerError: another worker turns to something else.
+            RuntimeError: a step is under way.
+
+        >>> import torch, torch.distributed as dist, thinwire as tw
+        >>> dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+        >>> model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(64, 64))
+        >>> wire = tw.attach(model, "ef14(topk(0.01))")
+        >>> model(torch.randn(8, 64)).square().mean().backward()
+        >>> wire.turn("float32"); wire.way
+        'float32'
+        >>> model(torch.randn(8, 64)).square().mean().backward()
+        >>> wire.stats().total.steps
+        2
+        >>> wire.close(); dist.destroy_process_group()
+        """
+        self._between_steps("turn")
+        wanted = _meant(what)
+        name = str(wanted if isinstance(wanted, torch.dtype | Policy) else Policy.usual(wanted)).removeprefix("torch.")
+        self._group.agree({"turns to": name, "steps": self.steps})
+        if name != self.way:
+            if isinstance(self._way, ByLink) and isinstance(wanted, Link):
+                self._way.turn(wanted)
+            else:
+                self._replace(self._turned(wanted, name))
+        if why:
+            self._notes.append(f"step {self.steps}: {why}")
+
+    def _turned(self, wanted: torch.dtype | Sender | Policy, name: str) -> Way:
+        owed, rates = self._way.owed(), self._way.rates
+        if isinstance(wanted, torch.dtype):
+            return self._made(wanted, self.steps, owed, rates)
+        if isinstance(self._way, ByLink):
+            rule = f"{self.way} hands nothing on to it"
+            raise ValueError(fault(f"turn to {name}", rule, None, "Turn to torch.float32 for a step in between."))
+        if owed:
+            rule = "what a link before it owed is paid in the next step"
+            raise ValueError(fault(f"turn to {name}", rule, None, "Turn after that one."))
+        new = self._made(wanted, self.steps)
+        new.rates.now = rates.now
+        return new
+
+    def _replace(self, way: Way) -> None:
+        """Close the old way, and go by this one."""
+        last, total = self._way.tallies
+        if total.steps:
+            self._last = last
+        self._before.add(total)
+        self._way.close()
+        way.listener, self._way = self._way.listener, way
 
     def state_dict(self) -> dict[str, Any]:
         """This worker's memory, a copy: every worker saves its own, between a backward pass and the next.
@@ -231,7 +212,8 @@ class Wire:
             RuntimeError: a step is under way.
         """
         self._between_steps("state_dict")
-        return self._reducer.state_dict()
+        kept = self._way.state_dict()
+        return kept if self._pilot is None else {**kept, "auto": self._pilot.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any] | None, *, strict: bool = True) -> None:
         """Go on from a `state_dict`. All workers call this together, and either all of them go on or none does.
@@ -243,8 +225,9 @@ class Wire:
         would have been. A link with a coin sends its next vectors whole.
 
         Args:
-            state: what `state_dict` gave, on any device; None for a worker that joins. The state of a plain all-reduce,
-                as "auto" may have attached, has nothing to lose: the link starts afresh at its step.
+            state: what `state_dict` gave, on any device; None for a worker that joins. With "auto" gradients go the way
+                that they went then. Otherwise the state of a plain all-reduce has nothing to lose: the link starts
+                afresh at its step.
             strict: refuse a state of other parameters or of another link; otherwise what fits is taken, what is new
                 starts afresh, and a warning says so. `route`, `warmup_steps` and `seed` may differ, with a warning.
 
@@ -255,11 +238,24 @@ class Wire:
             RuntimeError: a step is under way.
         """
         self._between_steps("load_state_dict")
-        self._reducer.load_state_dict(state, strict=strict)
+        if self._pilot is None:
+            self._way.load_state_dict(state, strict=strict)
+            return
+        then = saved.told(self._group, state)
+        wanted = None if then.way is None else _meant(then.way)
+        new = self._way if wanted is None or then.way == self.way else self._made(wanted)
+        try:
+            new.load_state_dict(state, strict=strict)
+        except BaseException:
+            if new is not self._way:
+                new.close()
+            raise
+        if new is not self._way:
+            self._replace(new)
+        self._pilot.load_state_dict(then.pilot)
 
     def _between_steps(self, what: str) -> None:
-        """What a step that failed had led to is not kept: then too the memory is that of the last whole step."""
-        if self._engine.error is None and not all(frame.idle for frame in self._frames):
+        if not self._way.idle:
             way_out = "Call it after the backward pass, or set a mark and do so then."
             raise RuntimeError(fault(f"Wire.{what}()", "a step is under way", None, way_out))
 
@@ -276,9 +272,8 @@ class Wire:
             ValueError: the file cannot be written, or holds something else; TensorBoard is not installed.
         """
         self._log.close()
-        reducer = self._reducer
-        self._log = begin(path, reducer.group.ranks.start, facts_of(reducer), every, tensorboard, reducer.notes)
-        reducer.listener = self._log.heard
+        self._log = begin(path, self._group.ranks.start, self._way.facts(), every, tensorboard, self._notes)
+        self._way.listener = self._log.heard
         return self._log
 
     def close(self) -> None:
@@ -289,26 +284,25 @@ class Wire:
         self._closed = True
         for hook in self._hooks:
             hook.remove()
-        self._engine.close()
+        self._way.close()
         self._log.close()
-        self._reducer.group.close()
+        self._group.close()
 
     def receive(self, bucket: GradBucket) -> Future[Tensor]:
         """Take a bucket from DDP; the future is its buffer, with the estimates in the gradients' place."""
         if self._closed:
             way_out = "Wrap the model in a new DistributedDataParallel, with a wire of its own if it is to have one."
             raise RuntimeError(fault("thinwire", "the model's wire is open as long as it trains", "close()", way_out))
-        buffer, parameters = bucket.buffer(), bucket.parameters()
-        waiting = Bucket(buffer, len(parameters))
-        scale = self._units()
-        for parameter, gradient in zip(parameters, _gradients(bucket), strict=True):
-            name = self._names[id(parameter)]
-            self._arrived(name, gradient)
-            if not buffer.is_sparse:
-                self._frames[self._place[name]].claim(name, gradient, waiting, scale)
-        if bucket.is_last():
+        self._begin()
+        names = [self._names[id(parameter)] for parameter in bucket.parameters()]
+        if self._pilot is not None:
+            for name in names:
+                self._pilot.ready(name)
+        future = self._way.receive(bucket, list(zip(names, _gradients(bucket), strict=True)), self._scale)
+        last = bucket.is_last()
+        if last:
             self._expecting = self._begun = False
-        return allreduce_hook(self._process_group, bucket) if buffer.is_sparse else waiting.future
+        return future if self._pilot is None else self._pilot.sent(future, last=last)
 
     def _forwarded(self, model: DistributedDataParallel, inputs: object, output: object) -> None:
         """After a forward pass: DDP awaits its gradients, and until the last of its buckets they may be taken at once.
@@ -317,37 +311,35 @@ class Wire:
         """
         if torch.is_grad_enabled() and model.require_backward_grad_sync:
             self._expecting = not model.static_graph
-            self._reducer.rates.now = rates_of(self._optimizers, self._names)
+            self._way.rates.now = rates_of(self._optimizers, self._names)
 
     def _computed(self, parameter: Tensor) -> None:
         if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:
-            self._arrived(self._names[id(parameter)], parameter.grad)
+            self._begin()
+            name = self._names[id(parameter)]
+            if self._pilot is not None:
+                self._pilot.ready(name)
+            self._way.take(name, parameter.grad, self._scale)
 
-    def _arrived(self, name: str, gradient: Tensor) -> None:
-        """Take a gradient for its frame, unless it was taken before; a frame that is full leaves.
+    def _begin(self) -> None:
+        """At the first gradient of a backward pass that DDP will reduce. Such a pass all workers have, whatever else
+        each of them does, and none has begun a collective of it: so there the pilot may ask the others.
 
-        A sparse gradient travels by itself, but the last frame waits until it was seen: if it is not finite, neither is
-        that frame, so that the step is one for nobody.
+        What the losses are scaled by is read once, without waiting for a GPU.
         """
-        number = self._place[name]
-        frame = self._frames[number]
-        if name in frame.missing:
-            if not gradient.is_sparse:
-                self._reducer.put(name, gradient.detach(), scale=self._units())
-            elif not bool(gradient._values().isfinite().all()):
-                frame.hurt = True
-            frame.missing.discard(name)
-            if not frame.missing:
-                if frame.hurt:
-                    self._reducer.spoil(number)
-                self._engine.submit(number, frame.done, frame.failed)
-
-    def _units(self) -> Tensor | None:
-        """What the losses of this backward pass are scaled by, read once and without waiting for a GPU."""
-        if self._scaler is not None and not self._begun:
+        if self._begun:
+            return
+        self._begun = True
+        if self._pilot is not None:
+            self._pilot.begin(self)
+        if self._scaler is not None:
             self._scale = self._scaler.scale(self._one)
-            self._begun = True
-        return self._scale
+
+
+def _meant(what: torch.dtype | Sender | Policy | str) -> torch.dtype | Sender | Policy:
+    if not isinstance(what, str):
+        return what
+    return DTYPES[what] if what in DTYPES else parse_sender(what)
 
 
 def _gradients(bucket: GradBucket) -> list[Tensor]:

@@ -34,13 +34,14 @@ class Rates:
         1 where either is unknown, and where γ_now is 0. After a step with γ = 0, which moved nothing, nothing is owed:
         what was to be paid in it is not paid later.
         """
-        each = [self._ratio(slot.name) for slot in frame.slots]
+        each = [self.ratio(slot.name) for slot in frame.slots]
         if len(set(each)) == 1:
             return each[0]
         parts = zip(frame.slots, each, strict=True)
         return torch.cat([torch.full((slot.size,), ratio, device=device) for slot, ratio in parts])
 
-    def _ratio(self, name: str) -> float:
+    def ratio(self, name: str) -> float:
+        """γ_then / γ_now of one parameter, at most LARGEST; 1 where either is unknown, or γ_now is 0."""
         then, now = self.then.get(name), self.now.get(name)
         return min(then / now, LARGEST) if then is not None and now else 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,8 +14,8 @@ from torch.nn import Parameter
 from thinwire._check import fault
 from thinwire.comm.base import Group, PeerError
 from thinwire.compressors import Identity
-from thinwire.exchange import Outcome
-from thinwire.link import Link
+from thinwire.exchange import Exchange, Outcome
+from thinwire.link import Kept, Link
 from thinwire.rounds import Round
 from thinwire.spec import to_text
 from thinwire.training import state
@@ -88,26 +88,36 @@ class Reducer:
         PeerError: another worker has another model or other settings.
     """
 
-    def __init__(self, parameters: Iterable[tuple[str, Parameter]], settings: Settings, group: Group) -> None:
-        listed = list(parameters)
+    def __init__(
+        self,
+        parameters: Iterable[tuple[str, Parameter]],
+        settings: Settings,
+        group: Group,
+        notes: list[str] | None = None,
+    ) -> None:
+        """Remarks are added to `notes`, or to a list of its own."""
+        self._listed = [(name, p) for name, p in parameters if p.requires_grad]
         self.settings, self.group = settings, group
-        self.shapes = {name: tuple(p.shape) for name, p in listed if p.requires_grad}
-        frames = cut_frames(listed, settings.policy)
-        self.notes: list[str] = []
+        self.shapes = {name: tuple(p.shape) for name, p in self._listed}
+        frames = cut_frames(self._listed, settings.policy)
+        self.notes = [] if notes is None else notes
         self._say_what_is_idle()
         self.frames = [self._sendable(frame) for frame in frames]
         group.agree({"thinwire": __version__, "workers": group.size, **settings.facts(), **self.shapes})
         self.carriers = self.fresh_carriers()
         self.averages: dict[int, Tensor] = {}
         self.rates = Rates()
-        rows = len(group.ranks)
-        self._vectors = [torch.zeros(rows, c.width, device=group.device) for c in self.carriers]
-        self._answers = [torch.zeros(1, c.width, device=group.device) for c in self.carriers]
+        self._make_room()
         self._slots = {slot.name: (i, slot) for i, frame in enumerate(self.frames) for slot in frame.slots}
         self.steps = 0  # steps that counted: one that was not finite leaves no trace, and its number is used again
         self.last, self.total = Tally(), Tally()
         self.listener: Listener | None = None
         self._step = _Step(0)
+
+    def _make_room(self) -> None:
+        rows, device = len(self.group.ranks), self.group.device
+        self._vectors = [torch.zeros(rows, c.width, device=device) for c in self.carriers]
+        self._answers = [torch.zeros(1, c.width, device=device) for c in self.carriers]
 
     def _say_what_is_idle(self) -> None:
         for what in self.settings.policy.idle(self.shapes):
@@ -127,6 +137,8 @@ class Reducer:
 
     def note(self, what: str) -> None:
         """Say once what is not done as asked: a warning, and a remark in `stats`; an error if `strict`."""
+        if what in self.notes:
+            return
         if self.settings.strict:
             raise ValueError(fault("thinwire, strict", what, None, "Change what is asked for, or let strict=False."))
         warnings.warn(f"thinwire: {what}.", stacklevel=5)
@@ -139,6 +151,49 @@ class Reducer:
             carrier(frame, i, self.group, down=asked.down, route=asked.route, seed=asked.seed)
             for i, frame in enumerate(self.frames)
         ]
+
+    def begin_at(self, steps: int) -> None:
+        """Have the next step be the one after so many, which went another way."""
+        self.steps, self._step = steps, _Step(steps)
+        self.carriers = [at_step(c, frame.sender, steps) for c, frame in zip(self.carriers, self.frames, strict=True)]
+
+    def turn(self, link: Link) -> None:
+        """Go on by another link from the next step on. All workers call this together, between two steps.
+
+        What both links remember is handed on, by the old one's route (`Exchange.turned`); what only the next one does
+        starts from zero, and so does all of it where it cannot take that route. Running averages stay.
+
+        Raises:
+            ValueError: the link would cut the model otherwise, or what the old one owes would be lost; or it does not
+                suit. Nothing has changed then.
+        """
+        where = f"turn to {link!r}"
+        frames = cut_frames(self._listed, Policy.usual(link))
+        plain = all(isinstance(frame.sender, Link | None) for frame in self.frames)
+        if not plain or [frame.slots for frame in frames] != [frame.slots for frame in self.frames]:
+            rule = "one link takes over from one link, for the same parameters"
+            raise ValueError(fault(where, rule, self.settings.facts()["link"], "Turn to torch.float32 in between."))
+        settings, frames = replace(self.settings, link=link), [self._sendable(frame) for frame in frames]
+        carriers: list[Carrier] = []
+        for number, (old, frame) in enumerate(zip(self.carriers, frames, strict=True)):
+            asked = {"down": settings.down, "route": settings.route, "seed": settings.seed}
+            new = carrier(frame, number, self.group, **asked)  # type: ignore[arg-type]  # of three types
+            assert isinstance(old, Exchange)
+            assert isinstance(new, Exchange)
+            kinds = {name: kind for name, (kind, _) in old.kept().items() if kind is not Kept.BEGUN}
+            if frame.sender is not None and kinds and old.route in new.costs:
+                new = old.turned(link)
+            debts = {name for name, kind in kinds.items() if kind in (Kept.DEBT, Kept.OWED)}
+            if not debts <= new.kept().keys():
+                rule = f"{old.link!r} still owes what it has not sent"
+                raise ValueError(fault(where, rule, None, "Turn to torch.float32 in between, which pays it."))
+            carriers.append(new)
+        self.settings, self.frames, self.carriers = settings, frames, carriers
+        self._make_room()
+        for number, new in enumerate(carriers):
+            if number in self.averages:
+                kept = self.averages[number][:, : new.d]
+                self.averages[number] = torch.nn.functional.pad(kept, (0, new.width - new.d))
 
     def put(self, name: str, gradient: Tensor, row: int = 0, *, scale: Tensor | None = None) -> None:
         """Take a gradient of one parameter, of the worker in this `row` of the process, for its frame's next round.
@@ -230,8 +285,12 @@ class Reducer:
         last, total = Tally(), Tally()
         last.add(self.last)
         total.add(self.total)
-        routes = tuple(f"{frame.d} values by {c.route}" for frame, c in zip(self.frames, self.carriers, strict=True))
-        return Stats(last, total, routes, tuple(self.notes))
+        return Stats(last, total, self.routes, tuple(self.notes))
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """What travels by which route, frame by frame."""
+        return tuple(f"{frame.d} values by {c.route}" for frame, c in zip(self.frames, self.carriers, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """This worker's memory, by parameter name where it is one value a coordinate: copies."""

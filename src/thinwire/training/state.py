@@ -7,6 +7,7 @@ anew for the others.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -134,24 +135,48 @@ def load(
 
 
 def together(group: Group, where: str, error: Exception | None) -> None:
-    """Raise `error` if there is one here, and elsewhere a PeerError that tells it. All workers call this.
+    """Raise `error` if there is one here, and elsewhere a PeerError that tells it. All workers call this."""
+    told = texts(group, "" if error is None else f"{type(error).__name__}: {error}")
+    if error is not None:
+        raise error
+    for rank, what in enumerate(told):
+        if what:
+            raise PeerError(fault(where, f"rank {rank} could not go on: {what}"))
+
+
+def texts(group: Group, mine: str) -> list[str]:
+    """What each worker says, in rank order. All workers call this.
 
     1. The lengths of what is to be told are gathered: if all are 0, that is all. 2. So are the texts.
     """
-    data = b"" if error is None else f"{type(error).__name__}: {error}".encode()
-    rows = len(group.ranks)
+    data, rows = mine.encode(), len(group.ranks)
     lengths = torch.full((rows, 1), len(data), dtype=torch.int64, device=group.device)
     told = group.all_gather(lengths.view(torch.uint8)).wait().cpu().view(torch.int64)[:, 0].tolist()
     if not any(told):
-        return
+        return [""] * group.size
     text = torch.zeros(rows, max(told), dtype=torch.uint8)
     text[:, : len(data)] = torch.tensor(list(data), dtype=torch.uint8)
     everyone = group.all_gather(text.to(group.device)).wait().cpu()
-    if error is not None:
-        raise error
-    rank = next(rank for rank, length in enumerate(told) if length)
-    what = bytes(everyone[rank, : told[rank]].tolist()).decode(errors="replace")
-    raise PeerError(fault(where, f"rank {rank} could not go on: {what}"))
+    pairs = zip(everyone.tolist(), told, strict=True)
+    return [bytes(row[:length]).decode(errors="replace") for row, length in pairs]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Of the states that the workers hold: which way gradients went, None if nobody has one, and the pilot's part."""
+
+    way: str | None
+    pilot: Mapping[str, Any]
+
+
+def told(group: Group, given: Mapping[str, Any] | None) -> Told:
+    """The same on all workers, those that join too: as the first one who has a state says. All workers call this."""
+    mine = ""
+    if given is not None:
+        way = given.get("dtype", "float32") if given.get("plain") else given.get("settings", {}).get("link")
+        mine = json.dumps([way, given.get("auto", {})])
+    first = next((text for text in texts(group, mine) if text), None)
+    return Told(None, {}) if first is None else Told(*json.loads(first))
 
 
 def _restore(memory: Memory, group: Group, given: Mapping[str, Any]) -> bool:

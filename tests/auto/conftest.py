@@ -1,0 +1,3 @@
+from ..training.conftest import fleet
+
+__all__ = ["fleet"]
