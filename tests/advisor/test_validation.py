@@ -109,6 +109,9 @@ def test_what_auto_took_is_the_simplest_of_the_fastest() -> None:
     trials = "auto, by trials of 10 values: float32 0.2 s, bfloat16 0.104 s, dcgd(Dither(bits=4)) 0.1 s"
     assert _chosen(["something else", trials]) == "bf16"
     assert _chosen([trials.replace("0.104", "0.106")]) == "dcgd(dither(bits=4))"
+    decided = "step 7: auto: dcgd(rotated(bits=3)) is the fastest: float32 1 s, dcgd(rotated(bits=3)) 0.5 s"
+    assert _chosen([decided, "step 107: auto: a step takes 2 s and not the 1 s predicted"]) == "dcgd(rotated(bits=3))"
+    assert _chosen([decided, "step 114: auto: bfloat16 stays, which takes 1 s: float32 2 s"]) == "bf16"
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,9 @@ LAYERS = {
     "estimators": "comm link presets spec convex",
     "advisor": "compressors link presets lowrank spec exchange training report",
     "probing": "keys kernels compressors link presets lowrank spec comm rounds exchange training advisor report",
-    "thinwire": "keys payload compressors link presets lowrank spec comm exchange training convex estimators advisor",
-    "probing",
     "auto": "compressors link presets spec comm rounds exchange training advisor probing",
+    "thinwire": "keys payload compressors link presets lowrank spec comm exchange training convex estimators advisor "
+    "probing auto",
     "planner": "compressors theory link presets spec comm exchange convex advisor report",
     "baselines": "thinwire",
     "lab": "report",

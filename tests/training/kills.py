@@ -126,7 +126,10 @@ def work(rank: int, victim: int, point: Callable[..., None]) -> str:
     return "finished"
 
 
-def process(rank: int, victim: int, port: int, point: Callable[..., None], said: Connection) -> None:
+Work = Callable[[int, int, Callable[..., None]], str]
+
+
+def process(rank: int, victim: int, port: int, point: Callable[..., None], said: Connection, work: Work) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=SIZE, timeout=timedelta(seconds=LIMIT))
@@ -137,9 +140,9 @@ def process(rank: int, victim: int, port: int, point: Callable[..., None], said:
 
 
 class Doomed:
-    """SIZE processes, one of which is to die."""
+    """SIZE processes, one of which is to die at a point of its `work`."""
 
-    def __init__(self, victim: int, point: Callable[..., None]) -> None:
+    def __init__(self, victim: int, point: Callable[..., None], work: Work = work) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -148,7 +151,7 @@ class Doomed:
         ears, mouths = zip(*(context.Pipe(duplex=False) for _ in range(SIZE)), strict=True)
         self.victim, self._ears = victim, ears
         self._processes = [
-            context.Process(target=process, args=(rank, victim, port, point, mouths[rank]), daemon=True)
+            context.Process(target=process, args=(rank, victim, port, point, mouths[rank], work), daemon=True)
             for rank in range(SIZE)
         ]
         for one in self._processes:

@@ -25,6 +25,8 @@ LAYERS = 7
 TRIAL = re.compile(r"(?:: |, )([\w()=, ]+?) ([\d.]+) s")
 MARGIN = 1.05
 """`auto` takes the first trial that is within this factor of the fastest."""
+DECIDED = re.compile(r"step \d+: auto: (.+?) (?:is the|stays)")
+"""How a decision begins in the notes of `auto`; before it could decide anew there were trials in them."""
 DTYPES = {"float32": "ddp", "bfloat16": "bf16"}
 
 
@@ -96,7 +98,10 @@ def _workload(run: Mapping[str, Any], machine: Machine) -> Workload:
 
 
 def _chosen(notes: Sequence[str]) -> str:
-    """What `auto` took, from the trials in its notes."""
+    """What `auto` took in the end, from its notes."""
+    decided = [match[1] for note in notes if (match := DECIDED.match(note))]
+    if decided:
+        return DTYPES.get(decided[-1], decided[-1])
     trials = next(TRIAL.findall(note) for note in notes if note.startswith("auto, by trials"))
     fastest = min(float(seconds) for _, seconds in trials)
     name: str = next(name for name, seconds in trials if float(seconds) <= MARGIN * fastest)
