@@ -149,7 +149,7 @@ def notes(links: Sequence[LinkFound], collectives: Sequence[CollectiveFound], fi
             said.append(
                 f"{len(noisy)} of {len(figures)} {what} spread by more than {NOISY:.0%} between their quartiles (up to "
                 f"{most:.0%}): other programs are busy on these machines, or others use the network. Medians count; "
-                "with --seconds 40 there are more repeats."
+                "more --seconds give more repeats."
             )
     said += _uneven(links)
     if fitted.bounded or fitted.slow:
