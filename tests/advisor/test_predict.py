@@ -79,7 +79,8 @@ def test_without_overlap_the_parts_add_up() -> None:
     assert found.sent == sent
     assert found.encode == pytest.approx(1e-3 + 5e-9 * d)
     assert found.decode == pytest.approx((n * 3e-9 + 4e-9) * d + copies)
-    assert found.exposed == pytest.approx(found.encode + 1e-3 + sent / 1e6 + found.decode + 3 * copies)
+    wire = 1e-3 + (n - 1) * 2e-3 + sent / 1e6
+    assert found.exposed == pytest.approx(found.encode + wire + found.decode + 3 * copies)
 
 
 @pytest.mark.parametrize("choice", CHOICES)

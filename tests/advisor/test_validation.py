@@ -82,7 +82,7 @@ def test_constants_give_back_what_they_were_made_from(made: ModuleType) -> None:
     at = {size["size"]: size["calls"]["Gloo all_reduce"]["seconds"]["median"] for size in run["sizes"]}
     assert network.ring_seconds(64 << 20, run["hosts"]) == pytest.approx(at[64 << 20], rel=0.02)
     slowed = replace(network, hop=network.hop * run["hosts"] / collective["provenance"]["cores"])
-    assert slowed.ring_seconds(4096, run["hosts"]) == pytest.approx(at[4096])
+    assert slowed.ring_seconds(4096, run["hosts"]) == pytest.approx(at[4096], rel=0.01)  # 4 KiB take time, too
 
 
 def test_bytes_cost_processors_what_links_without_a_rate_say(made: ModuleType) -> None:

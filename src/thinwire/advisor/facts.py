@@ -64,9 +64,9 @@ class Network:
         _not_negative("Network", **{n: getattr(self, n) for n in ("latency", "call", "hop", "message", "per_byte")})
 
     def ring_seconds(self, size: float, workers: int) -> float:
-        """2 (n − 1) latency + max(2 (n − 1) hop, 2 (n − 1)/n · size ÷ bandwidth): an all-reduce, processors idle."""
+        """2 (n − 1) (latency + hop) + 2 (n − 1)/n · size ÷ bandwidth: an all-reduce, processors idle."""
         steps = 2 * (workers - 1)
-        return steps * self.latency + max(steps * self.hop, steps / workers * size / (self.bandwidth * self.ring))
+        return steps * (self.latency + self.hop) + steps / workers * size / (self.bandwidth * self.ring)
 
 
 @dataclass(frozen=True)

@@ -108,14 +108,10 @@ class Host:
     def _collective(
         self, fixed: float, latency: float, sent: float, network: Network, reached: float, wire: str
     ) -> Signal:
-        """1. Latency. 2. Side by side: fixed costs, bytes on the wire, and what bytes cost the processors.
-
-        Side by side, since that is how the lab measured it: while a processor is busy with one message, the queue of
-        another drains.
-        """
+        """1. Latency. 2. Fixed costs. 3. Side by side: bytes on the wire, and what bytes cost the processors."""
         if wire == WIRE:
             self.sent += sent
-        done, through = Signal(), [Signal(), Signal(), Signal()]
+        done, through = Signal(), [Signal(), Signal()]
 
         def part(number: int, work: Work) -> Process:
             yield work
@@ -123,8 +119,8 @@ class Host:
 
         def all_parts() -> Process:
             yield Until(self.schedule.now + latency)
-            works = (Work(CORES, fixed), Work(wire, sent / reached), Work(CORES, sent * network.per_byte))
-            for number, work in enumerate(works):
+            yield Work(CORES, fixed)
+            for number, work in enumerate((Work(wire, sent / reached), Work(CORES, sent * network.per_byte))):
                 self.schedule.start(part(number, work))
             yield from through
             self.schedule.set(done)

@@ -3,8 +3,8 @@
 With L the latency, n workers, c = min(1, cores) the part of a processor that a worker's thread has, the model says
 (`Host.ring`, `Host.direct`) of a ring all-reduce, and of B bytes from each to each other worker:
 
-    ring      2 (n − 1) L + max(2 (n − 1) hop / c, 2 (n − 1)/n · size ÷ (bandwidth · ring), processors)
-    direct    L + max((call + (n − 1) message) / c, (n − 1) B ÷ (bandwidth · direct), processors)
+    ring      2 (n − 1) (L + hop / c) + max(2 (n − 1)/n · size ÷ (bandwidth · ring), processors)
+    direct    L + (call + (n − 1) message) / c + max((n − 1) B ÷ (bandwidth · direct), processors)
 
 Fixed costs are told by the shortest calls, rates by those that take several times as long; medians all along.
 """
@@ -122,7 +122,8 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     kinds = {ring: _long([one for one in known if ring != bool(STAGES[one.name])], workers) for ring in (True, False)}
     long = [one for calls in kinds.values() for one in calls]
     busy = median(one.busy / (one.seconds * share) for one in long)
-    rate = {ring: median(_rate(one, lag, workers) for one in calls) for ring, calls in kinds.items()}
+    least = {one.name: one for one in known if one.size == first}
+    rate = {ring: median(_rate(one, least[one.name], workers) for one in calls) for ring, calls in kinds.items()}
     fixed = {
         ring: median(_fixed([one for one in known if ring != bool(STAGES[one.name])], lag, rate[ring], workers)) * share
         for ring in kinds
@@ -131,7 +132,6 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     slow = max(rate.values()) < SLOW * most
     bounded = busy > SATURATED or (slow and cores <= 1)  # who shares a processor waits for it, however little it uses
     part = {ring: reached / most for ring, reached in rate.items()}
-    least = {one.name: one for one in known if one.size == first}
     if bounded:  # what bytes cost in the cheaper kind; the dearer kind is held back as if by the wire
         costs = {
             ring: median(_above(one.seconds, least[one.name].seconds, one, workers) * share for one in calls)
@@ -186,23 +186,22 @@ def _above(seconds: float, least: float, one: Call, workers: int) -> float:
     return max(0.0, seconds - least) / (SENT[one.name](workers) * one.size)
 
 
-def _rate(one: Call, lag: float, workers: int) -> float:
-    """Bytes a second, latencies taken off: of a short call, which is nothing else, a part stays."""
-    seconds = max(one.seconds - _steps(one.name, workers) * lag, one.seconds / LONG)
+def _rate(one: Call, least: Call, workers: int) -> float:
+    """Bytes a second, the shortest call's time taken off: of a short call, which is nothing else, a part stays."""
+    seconds = max(one.seconds - least.seconds, one.seconds / LONG)
     return SENT[one.name](workers) * one.size / seconds
 
 
 def _fixed(calls: Sequence[Call], lag: float, rate: float, workers: int) -> list[float]:
-    """Seconds of one step, without its latency, in calls of whose time the bytes take less than half.
+    """Seconds of one step, without latency and bytes, in calls of whose time the bytes take less than half.
 
-    Where there is no such call, of the shortest ones, what the bytes leave.
+    Where there is no such call, of the shortest ones.
     """
-    found, left = [], []
+    found = []
     for one in calls:
         steps = _steps(one.name, workers)
         rest, wire = one.seconds / steps - lag, SENT[one.name](workers) * one.size / (steps * rate)
-        if wire < rest / 2:
-            found.append(rest)
-        left.append((one.size, max(0.0, rest - wire)))
-    shortest = min(size for size, _ in left)
-    return found or [rest for size, rest in left if size == shortest]
+        found.append((wire < rest / 2, one.size, max(0.0, rest - wire)))
+    shortest = min(size for _, size, _ in found)
+    short = [rest for is_short, _, rest in found if is_short]
+    return short or [rest for _, size, rest in found if size == shortest]
