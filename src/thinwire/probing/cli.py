@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,11 +20,17 @@ from rich.markup import escape
 from thinwire._check import fault, in_range, one_of
 from thinwire.advisor.findings import Probe
 from thinwire.comm import PeerError, ProcessGroup
+from thinwire.probing.gradient_words import gradient_remarks, gradient_tables
 from thinwire.probing.run import CANDIDATES, Told, links_of, run_probe
+from thinwire.probing.script import Asking, NotSeen, run_script
+from thinwire.probing.trials import CANDIDATES as TRIED
+from thinwire.probing.trials import MOMENTUM, Asked
+from thinwire.probing.watched import Watched
 from thinwire.probing.words import introduction, next_steps, remarks, tables
 from thinwire.report.provenance import provenance
 from thinwire.report.terminal import bars, or_exit, typed_command, writable
 
+TRAINING = "A training"
 PATIENCE = 120.0
 """Seconds that a worker waits for the others, beside the time that a probe takes."""
 WORKERS = (
@@ -41,13 +47,26 @@ def probe(
     candidate: Annotated[
         list[str] | None,
         typer.Option(
-            help="A link whose codec is measured; any number of them. By default one of each kind that the advisor "
-            "thinks of."
+            help="A link whose codec is measured, and that is tried on gradients; any number of them. By default one "
+            "of each kind that the advisor thinks of."
         ),
     ] = None,
     device: Annotated[
         str | None,
         typer.Option(help="cpu (Gloo) or cuda (NCCL). By default cuda where each worker of a machine has a GPU."),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            help="A training script with the line tw.probe(model): its first steps are watched, then it is ended.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(min=6, help="Steps whose gradients are looked at.", rich_help_panel=TRAINING)
+    ] = Asking.steps,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="The script's own, after --.", rich_help_panel=TRAINING)
     ] = None,
 ) -> None:
     """Measure this network and these machines: links, collectives, codecs.
@@ -61,6 +80,11 @@ def probe(
     torchrun --nproc-per-node 2 --no-python thinwire probe --json probe.json
 
     thinwire lab --hosts 4 --rate 100mbit -- thinwire probe --json probe.json
+
+    With a training script, its gradients as well:
+
+    torchrun --nproc-per-node 2 --no-python thinwire probe --script train.py
+    -- --epochs 3
     """
     first = os.environ.get("RANK", "0") == "0"
     console = Console(highlight=False, quiet=not first)
@@ -72,18 +96,42 @@ def probe(
         in_range("--seconds", "seconds", seconds, 0.1, 3600)
         named = list(candidate or CANDIDATES)
         links_of(named)
+        if script is not None and not script.is_file():
+            raise ValueError(fault("--script", "the script is a file", str(script), "Give its path from here."))
+        if arguments and script is None:
+            rule = "arguments are a script's"
+            raise ValueError(fault("thinwire probe", rule, arguments, "Give the script: --script train.py."))
         if first:
             writable("probe", json)
         return named, _device(device)
 
     candidates, where = or_exit(console, planned)
+    made: list[Probe] = []
+
+    def measure(group: ProcessGroup, told: Told, watched: Watched | None = None) -> None:
+        torch.set_num_threads(1)  # as many as the thread has that communicates
+        console.print(introduction(group.size, dist.get_backend(), seconds, candidates), soft_wrap=True)
+        seen = {} if watched is None else vars(watched)
+        made.append(
+            run_probe(group, seconds=seconds, candidates=candidates, told=told, sources=[typed_command()], **seen)
+        )
+
     try:
-        with joined(where, PATIENCE + seconds) as group, progress(first) as told:
-            console.print(introduction(group.size, dist.get_backend(), seconds, candidates), soft_wrap=True)
-            found = run_probe(group, seconds=seconds, candidates=candidates, told=told, sources=[typed_command()])
+        with progress(first) as told:
+            if script is None:
+                with joined(where, PATIENCE + seconds) as group:
+                    measure(group, told)
+            else:
+                asking = Asking(steps, candidates=_asked(candidate), told=lambda what, part: told(what, part / 2))
+                rest: Told = lambda what, part: told(what, (1 + part) / 2)  # noqa: E731
+                run_script(script, arguments or [], lambda watched, group: measure(group, rest, watched), asking)
+    except NotSeen as error:
+        console.print(f"[red]Error:[/] {escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
     except PeerError as error:  # whoever is left says so: the first may be who is missing
         Console(stderr=True, highlight=False).print(f"[red]Error:[/] {escape(str(error))}", soft_wrap=True)
         raise typer.Exit(1) from None
+    (found,) = made
     show(console, found, json)
     if first and json is not None:
         told_ = {**found.as_dict(), "command": typed_command(), "provenance": provenance()}
@@ -92,13 +140,20 @@ def probe(
 
 def show(console: Console, found: Probe, json: Path | None) -> None:
     """Tables, what is made of them, what is in doubt, and what to do next."""
-    for grid in tables(found):
+    for grid in (*tables(found), *gradient_tables(found)):
         grid.print(console)
-    for text in remarks(found):
+    for text in (*remarks(found), *gradient_remarks(found)):
         console.print(escape(text), soft_wrap=True)
     for text in found.notes:
         console.print(f"[yellow]Note:[/] {escape(text)}", soft_wrap=True)
     console.print(escape(next_steps(json)), style="bold", soft_wrap=True)
+
+
+def _asked(named: Sequence[str] | None) -> Sequence[Asked]:
+    """What is tried on gradients: of links that are named, each as it is and with local momentum."""
+    if not named:
+        return TRIED
+    return [Asked(text, momentum) for text in named for momentum in (None, MOMENTUM)]
 
 
 @contextmanager

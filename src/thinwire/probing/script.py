@@ -37,6 +37,10 @@ class Asking:
     told: Callable[[str, float], None] | None = None
 
 
+class NotSeen(ValueError):
+    """A script has ended before a probe saw enough of it."""
+
+
 class Enough(SystemExit):
     """Ends a script whose training has been seen for long enough: with code 0, past its `except Exception`."""
 
@@ -122,7 +126,8 @@ def run_script(path: Path, arguments: Sequence[str], then: Then, asking: Asking 
     workers call this.
 
     Raises:
-        ValueError: there is no such script, it does not call `tw.probe`, or it ends before enough was seen.
+        ValueError: there is no such script.
+        NotSeen: it does not call `tw.probe`, or ends before enough was seen.
         SystemExit: the script ends with a code of its own.
     """
     global _run
@@ -142,9 +147,9 @@ def run_script(path: Path, arguments: Sequence[str], then: Then, asking: Asking 
         return
     if run.watch is None:
         way_out = f"Add the line `{LINE}` after the model is wrapped in DistributedDataParallel."
-        raise ValueError(fault(where, "it has a line for the probe, and ended without coming to one", None, way_out))
+        raise NotSeen(fault(where, "it has a line for the probe, and ended without coming to one", None, way_out))
     rule = f"it makes {run.watch.total} steps, and begins another one"
-    raise ValueError(fault(where, rule, run.watch.seen, "Let it train for longer, or give fewer --steps."))
+    raise NotSeen(fault(where, rule, run.watch.seen, "Let it train for longer, or give fewer --steps."))
 
 
 @contextmanager
