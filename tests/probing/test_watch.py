@@ -9,7 +9,7 @@ import pytest
 from tests.reference import gradients as reference
 from thinwire.probing.clock import Lap
 from thinwire.probing.sample import LEAST, Sample
-from thinwire.probing.watch import GATHERED
+from thinwire.probing.watch import FEWEST, GATHERED
 
 from ..training.fleet import Fleet
 from . import watching
@@ -75,6 +75,13 @@ def test_backward_passes_add_up_to_a_step_and_unused_parameters_are_zero(pair: F
     assert "unused" in ready
     layers = found["gradients"]["candidates"][1]["layers"]
     assert layers["unused"] == 0
+
+
+def test_slow_steps_are_made_fewer(pair: Fleet) -> None:
+    for limit, expected in ((0.0, (2 + FEWEST, FEWEST)), (1e6, (5 + 12, 12))):
+        for made, sampled, notes in pair.run(watching.limited, limit):
+            assert (made, sampled) == expected
+            assert any("to take no longer" in note for note in notes) == (limit == 0)
 
 
 def test_models_that_cannot_be_watched_are_refused(pair: Fleet) -> None:

@@ -18,11 +18,8 @@ from thinwire.probing.trials import Asked
 from thinwire.probing.watch import Watch
 from thinwire.probing.watched import Watched
 
-SHORT = {
-    "steps": 4,
-    "warmup": 2,
-    "candidates": [Asked("dcgd(identity())"), Asked("dcgd(rotated(1))"), Asked("lowrank(2)")],
-}
+TRIED = [Asked("dcgd(identity())"), Asked("dcgd(rotated(1))"), Asked("lowrank(2)")]
+SHORT = {"steps": 4, "warmup": 2, "candidates": TRIED}
 
 
 def net() -> nn.Sequential:
@@ -115,6 +112,19 @@ def accumulating(rank: int, size: int) -> dict[str, Any]:
             number += 1
         found = watch.found()
     return {"found": as_told(found), "steps": number, "total": watch.total}
+
+
+def limited(rank: int, size: int, limit: float) -> tuple[int, int, tuple[str, ...]]:
+    """Steps that were made and sampled where there are seconds for only so many, and what is said of it."""
+    model = DistributedDataParallel(net())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Watch(model, steps=12, warmup=5, limit=limit, candidates=TRIED) as watch:
+        number = 0
+        while not watch.done:
+            step_of(model, optimizer, rank, number)
+            number += 1
+        found = watch.found()
+    return number, found.gradients.steps, found.notes
 
 
 def refused(rank: int, size: int) -> list[str]:

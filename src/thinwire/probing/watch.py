@@ -55,8 +55,8 @@ class Watch:
         model: the wrapped model; it can have no other communication hook. All workers make this together.
         steps, warmup, quiet: as above.
         samples_per_step: of one worker, for the scale of the noise; None where it is not known.
-        limit: seconds that the sampled steps may take: fewer are sampled if need be, but no fewer than 4. None: as many
-            as asked for.
+        limit: seconds that the averaged steps may take: after two of them the others are made fewer if need be, of
+            those that are sampled to no fewer than 4. None: as many as asked for.
         candidates: links to try.
         hook: whether DDP is to call this; otherwise whoever has the model's hook calls `receive`.
         told: is called with what is being done and the part of the steps that is over.
@@ -217,9 +217,15 @@ class Watch:
         self._number += 1
         if self._limit is not None and self._number == self._silent + 2:  # the first one may be special
             seconds = slowest(self.group, [between(lap.begin, lap.end)])[0]
-            steps = max(min(FEWEST, self._steps), int(self._limit / max(seconds, 1e-6)))
-            self._shortened = steps < self._steps
-            self._steps = min(self._steps, steps)
+            self._shorten(int(self._limit / max(seconds, 1e-6)))
+
+    def _shorten(self, room: int) -> None:
+        """Make do with so many more steps, but FEWEST that are sampled: without warm-up, then with fewer of them."""
+        asked, made = self._steps, max(0, self._number - self._first)
+        if self._first > self._number and room < self._first - self._number + asked:
+            self._first = self._number
+        self._steps = min(asked, max(FEWEST, made + room - max(0, self._first - self._number)))
+        self._shortened = self._steps < asked
 
     def _computed(self, parameter: Tensor) -> None:
         """A gradient is there; in a step of several backward passes the last time counts."""
