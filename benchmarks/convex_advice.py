@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -90,7 +91,8 @@ def main() -> None:
         _case(case, options, kept, done)
         done["whole"] = True
         _finish(kept, options.out)
-    Grid(**kept["grids"][0]).print(console)
+    for grid in kept["grids"]:
+        Grid(**grid).print(console)
 
 
 def _case(case: Case, options: argparse.Namespace, kept: dict[str, Any], done: dict[str, Any]) -> None:
@@ -230,8 +232,32 @@ def _finish(kept: dict[str, Any], out: Path) -> None:
     ]
     kept["grids"] = [
         {"title": "Advised, and best of all", "heads": heads, "rows": rows, "ours": [], "notes": notes},
+        _looseness(kept),
     ]
     _write(kept, out)
+
+
+def _looseness(kept: dict[str, Any]) -> dict[str, Any]:
+    """By how much theory's promises are above what trials expect, by method, each way of each case once."""
+    off: dict[str, dict[tuple[str, str], float]] = {}
+    for title, done in kept["cases"].items():
+        for advice in done["advice"].values() if done.get("whole") else ():
+            for row in advice["rows"]:
+                if row["basis"] == "trial" and row["promised"] is not None:
+                    before, colon, _ = row["way"].partition(":")
+                    method = (before if colon else row["way"]).partition("(")[0]
+                    off.setdefault(method, {})[title, row["way"]] = row["promised"] / row["rounds"]
+    rows = [
+        (method, str(len(found)), *(f"{value:.1f}" for value in _spread(list(found.values()))))
+        for method, found in sorted(off.items())
+    ]
+    heads = ("method", "trials", "least", "median", "most")
+    notes = ["of trials that came to their end, at theory's step"]
+    return {"title": "Rounds promised ÷ rounds expected", "heads": heads, "rows": rows, "ours": [], "notes": notes}
+
+
+def _spread(values: list[float]) -> tuple[float, float, float]:
+    return min(values), median(values), max(values)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Writes the tables of six pages of docs from the JSON of their runs, so that no figure is typed by hand.
+"""Writes the tables of seven pages of docs from the JSON of their runs, so that no figure is typed by hand.
 
     python benchmarks/tables.py
 
 What stands between `<!-- table: NAME -->` and `<!-- end -->` is made from NAME.json: in docs/benchmarks.md,
 docs/options.md and docs/trust.md of benchmarks/results, in docs/reproductions.md of examples/results, in
-docs/scale.md and docs/advise.md of benchmarks/predictions.
+docs/scale.md, docs/advise.md and docs/convex-advice.md of benchmarks/predictions.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ REPRODUCTIONS = ROOT / "docs" / "reproductions.md"
 EXAMPLES = ROOT / "examples" / "results"
 SCALE = ROOT / "docs" / "scale.md"
 ADVISE = ROOT / "docs" / "advise.md"
+CONVEX = ROOT / "docs" / "convex-advice.md"
 PREDICTIONS = ROOT / "benchmarks" / "predictions"
 PLACE = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -70,5 +71,6 @@ if __name__ == "__main__":
         (REPRODUCTIONS, EXAMPLES),
         (SCALE, PREDICTIONS),
         (ADVISE, PREDICTIONS),
+        (CONVEX, PREDICTIONS),
     ):
         page.write_text(filled(page.read_text(encoding="utf-8"), results), encoding="utf-8")
