@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 import thinwire as tw
 from thinwire.advisor.facts import Network
@@ -27,8 +27,10 @@ from thinwire.convex.data import load
 from thinwire.planner import SolveAdvice, advise_solve
 from thinwire.planner.price import Price
 from thinwire.planner.setting import Setting
-from thinwire.planner.ways import RULES, Way, ways
+from thinwire.planner.trial import Trial
+from thinwire.planner.ways import Way, ways
 from thinwire.report.grid import Grid
+from thinwire.report.provenance import load as load_average
 from thinwire.report.provenance import provenance
 
 OUT = Path(__file__).parent / "predictions" / "convex-advice.json"
@@ -80,6 +82,7 @@ def main() -> None:
     torch.set_num_threads(1)
     kept: dict[str, Any] = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else {}
     kept.setdefault("provenance", provenance())
+    kept.setdefault("load_at_start", load_average())
     kept |= {"schema": 1, "command": "python benchmarks/convex_advice.py --data DIR", "seeds": SEEDS, "tol": TOL}
     cases = kept.setdefault("cases", {})
     if options.anew:
@@ -112,11 +115,13 @@ def _case(case: Case, options: argparse.Namespace, kept: dict[str, Any], done: d
     everything = {way.text: way for way in ways(setting.case.d, case.workers, setting.constants.m)}
     advised = [done["advice"][goal]["rows"][0]["way"] for goal in GOALS]
     listed = [row["way"] for goal in GOALS for row in done["advice"][goal]["rows"]]
-    for text in dict.fromkeys([*advised, *listed, *everything]):
+    local = [text for text, way in everything.items() if way.rule == "locodl"]  # they compute most: last
+    others = [text for text in [*listed, *everything] if text not in local]
+    for text in dict.fromkeys([*advised, *others, *listed, *local]):
         if text in done["solved"] and (done["solved"][text]["converged"] or text not in advised):
             continue
         bounds = {goal: _best(done, goal)[1] * MORE if text not in advised else math.inf for goal in GOALS}
-        found = _solved(problem, setting, case, everything[text], done["optimum"], prices, bounds)
+        found = _solved(setting, everything[text], done["optimum"], prices, bounds)
         done["solved"][text] = found
         console.print(f"{case.title} · {text}: {found}", soft_wrap=True)
         _write(kept, options.out)
@@ -138,57 +143,32 @@ def _advice(problem: tw.FiniteSum, case: Case, goal: str, gradient: float | None
 
 
 def _solved(
-    problem: tw.FiniteSum,
-    setting: Setting,
-    case: Case,
-    way: Way,
-    optimum: float,
-    prices: dict[str, Price],
-    bounds: dict[str, float],
+    setting: Setting, way: Way, optimum: float, prices: dict[str, Price], bounds: dict[str, float]
 ) -> dict[str, Any]:
-    """One way until its gap is TOL, or it has cost more than the bounds."""
-
-    def dearer(moment: tw.Moment, _: Any) -> bool:
-        spent = setting.spent(way, moment.round)
-        return all(prices[goal].of(spent) > bounds[goal] for goal in GOALS)
-
+    """One way until its gap is TOL, or it has cost more than the bounds: what `solve` does, without certificates."""
     began = time.perf_counter()
+    trial = Trial(setting, way, optimum, setting.value(setting.prepared.run.x) - optimum)
     try:
-        solution = tw.solve(
-            problem,
-            rule=RULES[way.rule],
-            link=way.parsed(),
-            oracle=way.oracle,
-            step=f"theory*{way.times:g}" if way.times != 1 else "theory",
-            workers=case.workers,
-            tol=TOL,
-            max_rounds=MOST,
-            optimum=optimum,
-            seed=SEEDS["grid"],
-            callback=dearer,
-        )
+        setting.plan(way)
     except ValueError as refusal:
         return {"converged": False, "status": f"refused: {refusal}"}
-    whole = solution.history[0].value - optimum
-    gaps = [(moment.round, (moment.value - optimum) / whole) for moment in solution.history]
-    rounds = _crossed(gaps) if solution.converged else float(solution.rounds)
+    with threadpool_limits(1, user_api="blas"):
+        while trial.gap > TOL and not trial.failed and trial.rounds < MOST:
+            spent = setting.spent(way, trial.rounds)
+            if all(prices[goal].of(spent) > bounds[goal] for goal in GOALS):
+                break
+            trial.advance()
+    converged = trial.gap <= TOL
+    rounds = trial.rounds_to(TOL) if converged else float(trial.rounds)
     spent = setting.spent(way, rounds)
     return {
-        "converged": solution.converged,
-        "status": solution.status.name.lower(),
+        "converged": converged,
+        "status": "converged" if converged else "diverged" if trial.failed else "given up",
         "rounds": rounds,
-        "gap": gaps[-1][1],
+        "gap": trial.gap,
         **{goal: prices[goal].of(spent) for goal in GOALS},
         "took": time.perf_counter() - began,
     }
-
-
-def _crossed(gaps: Sequence[tuple[int, float]]) -> float:
-    """Where the gap was TOL: between the last two looks its logarithm is taken as linear."""
-    (before, above), (after, below) = gaps[-2:]
-    if below <= 0:
-        return float(after)
-    return before + (after - before) * math.log(above / TOL) / math.log(above / below)
 
 
 def _best(done: dict[str, Any], goal: str) -> tuple[str, float]:
