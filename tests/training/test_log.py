@@ -125,7 +125,7 @@ def test_tensorboard_is_given_the_same_numbers(fleet: Fleet, tmp_path: Path) -> 
 def test_a_plain_wire_logs_bytes_and_whole_steps(fleet: Fleet, tmp_path: Path) -> None:
     fleet.run(log_jobs.logged_plain, str(tmp_path / "run.jsonl"))
     header, *lines = read(tmp_path / "run.jsonl")
-    assert (header["link"], header["notes"]) == ("all-reduce of float32", ["asked for"])
+    assert (header["link"], header["notes"]) == ("all-reduce of float32", ["step 0: asked for"])
     assert [(line["step"], line["metrics"]) for line in lines] == [(step, {"loss": None}) for step in (1, 2, 3)]
     assert all(line["ratio"] == pytest.approx(1, abs=1e-3) and "exposed" not in line for line in lines)
 

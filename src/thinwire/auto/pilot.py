@@ -21,9 +21,11 @@ from thinwire.advisor.units import seconds_text
 from thinwire.auto.candidates import candidates, predict, steps_needed
 from thinwire.auto.decision import Decision, Watch, corrected, decide
 from thinwire.auto.look import Place, look
+from thinwire.auto.samples import Samples
 from thinwire.auto.timing import StepTimer, Timed
 from thinwire.auto.trials import Ways
 from thinwire.comm import ProcessGroup
+from thinwire.link import Link
 from thinwire.probing.together import everyones
 from thinwire.training.ddp import Wire
 from thinwire.training.reducer import Settings
@@ -58,9 +60,9 @@ class AutoPilot:
     """The pilot of a wire that "auto" attaches.
 
     1. For some steps gradients go the way they go, at first whole, and the steps are timed. 2. The network and the
-    processors are tried. 3. A step is predicted for each way, the workers agree, and the wire turns. 4. After each
-    window of steps the slowest worker's median is compared with what was predicted; where it differs for two windows
-    in a row a note says so, and it begins again with 1.
+    processors are tried, and links on samples of the steps' gradients. 3. A step is predicted for each way, the workers
+    agree, and the wire turns. 4. After each window of steps the slowest worker's median is compared with what was
+    predicted; where it differs for two windows in a row a note says so, and it begins again with 1.
 
     Args:
         trained, settings: as for the wire.
@@ -86,6 +88,7 @@ class AutoPilot:
         self._pace, self._first, self._look, self._now = pace or Pace(), first, look, now
         self._kept = _Kept()
         self._timer: StepTimer | None = None
+        self._samples: Samples | None = None
         self._last: float | None = None
         self._took: list[float] = []
 
@@ -100,11 +103,15 @@ class AutoPilot:
         self._kept.passed += 1
         if self._timer is not None:
             self._timer.begin()
+        if self._samples is not None:
+            self._samples.begin()
 
-    def ready(self, name: str) -> None:
-        """Time it."""
+    def ready(self, name: str, gradient: Tensor) -> None:
+        """Time it, and keep a piece of it."""
         if self._timer is not None:
             self._timer.ready(name)
+        if self._samples is not None:
+            self._samples.take(name, gradient)
 
     def sent(self, bucket: Future[Tensor], *, last: bool) -> Future[Tensor]:
         """Time it."""
@@ -113,10 +120,12 @@ class AutoPilot:
     def _looking(self, wire: Wire) -> None:
         if self._timer is None:
             self._timer = StepTimer([*self._shapes], self._group.device, self._pace.skip, self._now)
+            self._samples = Samples(self._shapes)
         first = 0 if self._kept.chosen else self._first
         if self._kept.passed > max(self._pace.skip + self._pace.measured, first):
             timed, self._timer = self._timer.found(), None
             self._settle(wire, self._decided(wire, timed))
+            self._samples = None
 
     def _watching(self, wire: Wire) -> None:
         now = self._now()
@@ -160,10 +169,17 @@ class AutoPilot:
         if wire.way in predicted:
             self._kept.corrections[wire.way] = slowest.seconds / predicted[wire.way]
         expected = corrected(predicted, self._kept.corrections)
-        needed = steps_needed(self._ways, self._group.size, values)
+        needed = steps_needed(self._ways, self._group.size, values) | self._tried()
         mine = decide(expected, needed, wire.way, slowest.seconds, first=not self._kept.chosen)
         why = f"{mine.why}; compute alone {seconds_text(compute)}, {place.words}"
         return Decision(**everyones(self._group, asdict(Decision(mine.name, mine.seconds, why)))[0])
+
+    def _tried(self) -> dict[str, float]:
+        """Steps to the same loss, by links that were tried on the gradients of the timed steps."""
+        assert self._samples is not None
+        links = {name: way for name, way in self._ways.items() if isinstance(way, Link)}
+        found = self._samples.extra(self._group, links, self._settings.momentum, self._pace.skip)
+        return {name: extra.expected for name, extra in found.items()}
 
     def _workload(self, ready: tuple[float, ...], compute: float, place: Place) -> Workload:
         """Processors' seconds, where they compute: by the clock it takes longer if workers share them."""
@@ -187,4 +203,4 @@ class AutoPilot:
         """Go on from there; a window, or the timing of steps, that was begun begins anew."""
         self._kept = _Kept(**state) if state else _Kept()
         self._kept.passed = 0
-        self._timer, self._last, self._took = None, None, []
+        self._timer, self._samples, self._last, self._took = None, None, None, []

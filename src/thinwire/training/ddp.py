@@ -34,8 +34,8 @@ class Pilot(Protocol):
     def begin(self, wire: Wire) -> None:
         """A step's first gradient is there, and none was taken. Here all workers meet, and the wire may be turned."""
 
-    def ready(self, name: str) -> None:
-        """A gradient is complete, of this parameter."""
+    def ready(self, name: str, gradient: Tensor) -> None:
+        """A gradient is complete, of this parameter; it is still this worker's own. Some are told of twice."""
 
     def sent(self, bucket: Future[Tensor], *, last: bool) -> Future[Tensor]:
         """A bucket is on its way; what is given back takes its place."""
@@ -295,10 +295,11 @@ class Wire:
             raise RuntimeError(fault("thinwire", "the model's wire is open as long as it trains", "close()", way_out))
         self._begin()
         names = [self._names[id(parameter)] for parameter in bucket.parameters()]
+        named = list(zip(names, _gradients(bucket), strict=True))
         if self._pilot is not None:
-            for name in names:
-                self._pilot.ready(name)
-        future = self._way.receive(bucket, list(zip(names, _gradients(bucket), strict=True)), self._scale)
+            for name, gradient in named:
+                self._pilot.ready(name, gradient)
+        future = self._way.receive(bucket, named, self._scale)
         last = bucket.is_last()
         if last:
             self._expecting = self._begun = False
@@ -318,7 +319,7 @@ class Wire:
             self._begin()
             name = self._names[id(parameter)]
             if self._pilot is not None:
-                self._pilot.ready(name)
+                self._pilot.ready(name, parameter.grad)
             self._way.take(name, parameter.grad, self._scale)
 
     def _begin(self) -> None:
