@@ -64,6 +64,18 @@ def test_half_the_bytes_may_be_enough() -> None:
     assert "fp16_compress_hook" in said
 
 
+def test_powersgd_may_be_the_answer(tmp_path: Path, probed: Path) -> None:
+    told = json.loads(probed.read_text(encoding="utf-8"))
+    told["gradients"]["candidates"][0]["link"] = "lowrank(rank=4)"
+    file = tmp_path / "another.json"
+    file.write_text(json.dumps(told), encoding="utf-8")
+    code, said = invoke(file, "--choice", "powersgd4", "--bandwidth", "5mbit")
+    assert code == 0
+    assert "Recommended: powersgd4." in said
+    assert "matrix_approximation_rank=4" in said
+    assert 'tw.attach(model, "lowrank(4)")' in said
+
+
 def test_a_probe_is_read_and_parts_of_it_changed(probed: Path) -> None:
     code, said = invoke(probed, *FEW)
     assert code == 0
