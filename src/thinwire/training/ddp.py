@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch._C._distributed_c10d import GradBucket
 from torch.futures import Future
+from torch.nn import Parameter
 from torch.nn.parallel import DistributedDataParallel
 
 from thinwire._check import fault
@@ -69,8 +70,11 @@ class Wire:
             ValueError: settings that do not fit together or do not fit the model.
             PeerError: another worker has another model or other settings.
         """
-        # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle
-        self._process_group, self._group, self._parameters = on.model.process_group, on.group, on.parameters
+        # not the model: its C++ part holds the hook, which holds this, and no collector would see that circle; nor its
+        # parameters, which hold hooks likewise
+        self._process_group, self._group = on.model.process_group, on.group
+        self._dense = {name: Parameter(torch.empty_like(p, device="meta")) for name, p in on.parameters.dense.items()}
+        self._sparse = [*on.parameters.sparse]
         scaler = on.scaler
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale: Tensor | None = None
@@ -104,15 +108,15 @@ class Wire:
                 raise ValueError(fault(f"turn to {what}", rule, None, "Use dcgd(identity())."))
             return Plain(self._process_group, self._group, self._values, what, steps=steps, owed=owed, rates=rates)
         settings = replace(self._settings, link=what)
-        reducer = Reducer(self._parameters.dense.items(), settings, self._group, self._notes)
+        reducer = Reducer(self._dense.items(), settings, self._group, self._notes)
         reducer.begin_at(steps)
-        if self._parameters.sparse:
-            names = ", ".join(self._parameters.sparse)
+        if self._sparse:
+            names = ", ".join(self._sparse)
             reducer.note(f"sparse gradients travel by PyTorch's all-reduce, as they are ({names})")
-        wide = [name for name, p in self._parameters.dense.items() if p.dtype == torch.float64]
+        wide = [name for name, p in self._dense.items() if p.dtype == torch.float64]
         if wide:
             reducer.note(f"float64 gradients travel as float32 ({', '.join(wide)})")
-        return ByLink(reducer, [*self._parameters.sparse], self._process_group)
+        return ByLink(reducer, self._sparse, self._process_group)
 
     @property
     def way(self) -> str:

@@ -96,7 +96,10 @@ class Reducer:
         notes: list[str] | None = None,
     ) -> None:
         """Remarks are added to `notes`, or to a list of its own."""
-        self._listed = [(name, p) for name, p in parameters if p.requires_grad]
+        # not the parameters themselves: hooks in them may lead here, through C++, where no collector sees a circle
+        self._listed = [
+            (name, Parameter(torch.empty_like(p, device="meta"))) for name, p in parameters if p.requires_grad
+        ]
         self.settings, self.group = settings, group
         self.shapes = {name: tuple(p.shape) for name, p in self._listed}
         frames = cut_frames(self._listed, settings.policy)
