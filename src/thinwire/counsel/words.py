@@ -130,8 +130,8 @@ def _use(option: Option) -> Iterator[str]:
         hook = f"PowerSGDState(None, matrix_approximation_rank={rank}), powerSGD_hook"
         yield f"In your script: model.register_comm_hook({hook})"
         yield (
-            f'This is PyTorch\'s own, for one bucket on Gloo. tw.attach(model, "lowrank({rank})") sends the same in any '
-            "number of buckets, and its memory survives NaN, AMP and checkpoints; a step of it was not predicted."
+            f'This is PyTorch\'s own, for one bucket on Gloo. tw.attach(model, "lowrank({rank})") sends the same in '
+            "any number of buckets, and its memory survives NaN, AMP and checkpoints; a step of it was not predicted."
         )
         return
     momentum = "" if proposal.momentum is None else ", momentum=tw.take_momentum(optimizer)"
