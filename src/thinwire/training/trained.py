@@ -77,9 +77,11 @@ def _reducible(model: DistributedDataParallel) -> Reduced:
     """The parameters that DDP reduces. Raises ValueError for a wrapping in which a hook of ours cannot work."""
     where = "attach(model, …)"
     if model._comm_hooks:
+        hook = model._comm_hooks[0][0].__qualname__
         way_out = "Wrap it anew without; in place of mixed_precision=… use torch.autocast."
-        rule = "the model has no communication hook yet"
-        raise ValueError(fault(where, rule, model._comm_hooks[0][0].__qualname__, way_out))
+        if hook == "probe_hook":
+            way_out = "A probe watches it: leave attach out as long as thinwire probe runs the script."
+        raise ValueError(fault(where, "the model has no communication hook yet", hook, way_out))
     if any(hasattr(p, "_in_backward_optimizers") for p in model.parameters()):  # for which DDP has a hook of its own
         way_out = "Let the optimiser step after the backward pass."
         raise ValueError(fault(where, "gradients are there after the backward pass", "an optimiser in it", way_out))
