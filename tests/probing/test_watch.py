@@ -87,9 +87,9 @@ def test_slow_steps_are_made_fewer(pair: Fleet) -> None:
 def test_models_that_cannot_be_watched_are_refused(pair: Fleet) -> None:
     attached, hooked, early, few = pair.run(watching.refused)[0]
     assert "the model has no communication hook yet" in attached
-    assert "leave attach out as long as thinwire probe runs" in attached
     assert "leave attach" in attached
     assert "probe_hook" in hooked
+    assert "leave attach out as long as thinwire probe runs" in hooked
     assert "it takes 6 steps; got 0. Train for longer." in early
     assert "it takes two steps" in few
 
