@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -147,9 +148,7 @@ class PowerSgd(Bucketed):
         """All-reduces of what is not compressed, of P, and of Q = Mᵀ P; then M̂ = P Qᵀ and the error."""
         site, whole, left, right = host.site, 0, 0, 0
         for shape in site.workload.shapes:
-            n, rest = shape[0], 1
-            for extent in shape[1:]:
-                rest *= extent
+            n, rest = math.prod(shape[:1]), math.prod(shape[1:])  # a scalar is 1 by 1
             rank = min(n, rest, self.rank)
             if (n + rest) * rank * 2 < n * rest:
                 left, right = left + n * rank, right + rest * rank
