@@ -86,6 +86,24 @@ def test_an_advice_is_json() -> None:
     assert told_advice["options"][0]["name"] == told_advice["recommended"]
 
 
+@pytest.mark.parametrize("goal", ["time", "bytes", "safe"])
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_code_that_gradients_overflowed_is_null_and_never_recommended(goal: str, workers: int) -> None:
+    broken = Candidate("dcgd(float16())", None, math.inf, math.inf, {})
+    facts = probe(workers=workers, gradients=seen(broken))
+    advice = advise(facts, goal=goal, proposals=("fp16", broken.link, ROTATED))
+    costs = {option.name: option.cost(goal) for option in advice.options}
+    assert costs["fp16"] == costs[broken.link] == math.inf
+    assert advice.first.name in ("ddp", ROTATED)
+    told_advice = json.loads(json.dumps(advice.as_dict(), allow_nan=False))
+    assert {one["name"]: one["loss_time"] for one in told_advice["options"]}["fp16"] is None
+
+
+def test_a_parameter_may_be_a_scalar() -> None:
+    facts = replace(probe(), workload=Workload(((64, 64), ()), (0.5, 0.4), 1.0))
+    assert "powersgd4" in [option.name for option in advise(facts).options]
+
+
 def test_workers_alone_have_nothing_to_send() -> None:
     advice = advise(probe(workers=1), proposals=("fp16",))
     assert not advice.compress

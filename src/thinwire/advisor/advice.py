@@ -12,7 +12,7 @@ from typing import Any
 from thinwire._check import call, fault, one_of
 from thinwire.advisor.extra_steps import NONE, Extra, from_gradients, from_theory
 from thinwire.advisor.facts import Network, Workload
-from thinwire.advisor.findings import Candidate, Gradients, Probe
+from thinwire.advisor.findings import Candidate, Gradients, Probe, finite
 from thinwire.advisor.host import Host, Site
 from thinwire.advisor.predict import Choice, Prediction, predict_step
 from thinwire.advisor.steps import ByLink, PowerSgd
@@ -38,6 +38,8 @@ SAFE = 1.1
 """The most steps, as times those of the exact mean, that a safe choice may need."""
 RATES = tuple(10 ** (exponent / 4) for exponent in range(-8, 9))
 """Factors of the bandwidth at which the verdict is looked at again."""
+ALIKE = {"fp16": "dcgd(float16())", "bf16": "dcgd(bfloat16())"}
+"""Links whose codes have the range of a hook's numbers: where gradients are too large for the one, so for the other."""
 _MOMENTUM = re.compile(r"(.*\S)\s*,\s*momentum\s+(\S+)\s*")
 
 
@@ -112,7 +114,7 @@ class Option:
 
     def cost(self, goal: str) -> float:
         """What the goal makes least; infinite where it is not known, or not safe where that is wanted."""
-        if self.extra is None or (goal == "safe" and self.extra.high > SAFE):
+        if self.extra is None or math.isinf(self.extra.high) or (goal == "safe" and self.extra.high > SAFE):
             return math.inf
         each = self.step.sent if goal == "bytes" else self.step.seconds
         return each * (self.extra.high if goal == "safe" else self.extra.expected)
@@ -159,8 +161,8 @@ class Advice:
         return self.first.name not in ("ddp", "fp16", "bf16")
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON can hold it: no bandwidth is null where there is no limit."""
-        told = asdict(self) | {"bandwidth": self.bandwidth if math.isfinite(self.bandwidth) else None}
+        """As JSON can hold it: what is infinite is null."""
+        told: dict[str, Any] = finite(asdict(self))
         return told | {"recommended": self.first.name, "compress": self.compress}
 
 
@@ -235,7 +237,8 @@ def _options(made: Sequence[Proposal], site: Site, gradients: Gradients | None) 
 def _extra(proposal: Proposal, site: Site, gradients: Gradients | None) -> Extra | None:
     sender = proposal.sender
     if sender is None:
-        return NONE
+        alike = gradients and next((one for one in gradients.candidates if one.link == ALIKE.get(proposal.name)), None)
+        return Extra.of(math.inf, source="too large for it") if alike and math.isinf(alike.error) else NONE
     tried = gradients and next((one for one in gradients.candidates if _same(one, proposal, sender)), None)
     if gradients and tried:
         return from_gradients(gradients, tried, sender)

@@ -86,7 +86,7 @@ class Candidate:
         link: its text.
         momentum: β of local momentum; None: none.
         error, drift: as above.
-        layers: the error by parameter.
+        layers: the error by parameter, but for those that had no gradient.
     """
 
     link: str
@@ -158,7 +158,7 @@ class Probe:
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, as JSON can hold it: what is infinite is null. A calibration can be read from it, too."""
-        found: dict[str, Any] = _finite({"schema": SCHEMA, "kind": KIND, **asdict(self)})
+        found: dict[str, Any] = finite({"schema": SCHEMA, "kind": KIND, **asdict(self)})
         return found
 
     @classmethod
@@ -191,11 +191,12 @@ class Probe:
             raise ValueError(fault("probe", rule, f"{type(error).__name__}: {error}", way_out)) from None
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """As JSON can hold it: what is not finite is None."""
     if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
