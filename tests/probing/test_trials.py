@@ -183,6 +183,17 @@ def test_a_code_that_overflows_is_infinitely_bad() -> None:
     assert tried(Asked("dcgd(float16())"), 1e6 * normal(2)) == (math.inf, math.inf)
 
 
+def test_a_parameter_without_a_gradient_has_no_error_of_its_own() -> None:
+    """Blocks of a code go across parameters: what has no gradient gets a part of its neighbour's error."""
+    trials = Trials(Sample.of({"idle": (50, 63), "busy": (64, 65)}, 1 << 14), N, [Asked("dcgd(rotated(3))")])
+    gradients = torch.randn(N, trials.sample.size)
+    gradients[:, trials.sample.parts["idle"]] = 0
+    trials.add(gradients)
+    (found,) = trials.found()
+    assert list(found.layers) == ["busy"]
+    assert math.isfinite(found.error)
+
+
 def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="momentum must be 0 to 1"):
         Asked("dcgd(rotated(1))", 1.5)

@@ -208,7 +208,8 @@ class _Running:
             return Candidate(text, momentum, math.inf, math.inf, {})
         total, drifted = self.sample.total, self.sample.squares(self.gap)
         names = [piece.name for piece in self.sample.pieces]
-        layers = {name: _part(*both) for name, *both in zip(names, self.errors, self.squares, strict=True)}
+        parts = {name: _part(*both) for name, *both in zip(names, self.errors, self.squares, strict=True)}
+        layers = {name: part for name, part in parts.items() if math.isfinite(part)}  # others had no gradient
         error = _part(total(self.errors), total(self.squares))
         return Candidate(text, momentum, error, _part(total(drifted), total(raw)), layers)
 
