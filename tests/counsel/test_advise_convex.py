@@ -34,14 +34,16 @@ def invoke(*arguments: object) -> tuple[int, str]:
 
 def test_a_bundled_problem(tmp_path: Path) -> None:
     file = tmp_path / "deep" / "advice.json"
-    code, said = invoke("--convex", "bundled", "--goal", "bytes", "--workers", 4, "--tol", 1e-3, "--json", file)
+    code, said = invoke(
+        "--convex", "bundled", "--goal", "bytes", "--workers", 4, "--tol", 1e-3, "--seed", 7654321, "--json", file
+    )
     assert code == 0, said
     assert "breast_cancer: 569 rows, 30 features; logistic loss" in said
     assert "The best with whole vectors, nesterov: dcgd(identity())" in said
     told = json.loads(file.read_text(encoding="utf-8"))
     first = told["rows"][0]["way"]
     assert (told["kind"], told["goal"], told["workers"], told["compress"]) == ("advice-convex", "bytes", 4, True)
-    assert f'Try it: thinwire solve --workers 4 --tol 0.001 --compare "{first}"' in said
+    assert f'Try it: thinwire solve --workers 4 --tol 0.001 --seed 7654321 --compare "{first}"' in said
     assert told["grids"][0]["rows"][0][0] == first
 
 
@@ -49,10 +51,13 @@ def test_a_bundled_problem(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (("--goal", "safe"), "with --convex goal must be one of 'bytes', 'time'"),
+        (("--workers", 0), "with --convex workers must be 2 to"),
         (("--workers", 1), "with --convex workers must be 2 to"),
         (("--bandwidth", "fast"), "--bandwidth"),
         (("--gradient", "-1ms"), "--gradient"),
         (("--loss", "hinge"), "--loss 'hinge'"),
+        (("--l1", 100), "zero is not the solution already"),
+        (("--bandwidth", "none", "--latency", "0s", "--gradient", "0s"), "something takes time"),
         (("--tol", 2), "tol must be above 0 and below 1"),
     ],
 )

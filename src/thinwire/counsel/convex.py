@@ -148,8 +148,8 @@ def command(problem: Problem, found: SolveAdvice) -> Iterator[str]:
         return
     data = "" if problem.data == BUNDLED else f" {problem.data}"
     options = f"{data} --workers {problem.workers} --tol {problem.tol:g}"
-    for name in ("loss", "l1", "l2", "split", "target"):
+    for name in ("loss", "l1", "l2", "split", "target", "seed"):
         given = getattr(problem, name)
         if given not in (Problem.__dataclass_fields__[name].default, None):
-            options += f' --{name} "{given}"' if isinstance(given, str) else f" --{name} {given:g}"
+            options += f' --{name} "{given}"' if isinstance(given, str) else f" --{name} {given}"
     yield f'Try it: thinwire solve{options} --compare "{found.first.way}"'

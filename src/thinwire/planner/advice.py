@@ -128,7 +128,7 @@ def advise_solve(
     >>> advice.compress, advice.first.basis
     (True, 'trial')
     """
-    _checked(problem, workers, tol, goal, network)
+    _checked(problem, workers, tol, goal, network, gradient)
     began = time.perf_counter()
     with threadpool_limits(1, user_api="blas"):
         setting = Setting.of(problem, penalty, workers, split, seed)
@@ -137,6 +137,9 @@ def advise_solve(
         promises, refused = _promises(setting, price, tol)
         heard("min P, uncompressed")
         optimum, rounds = _rough(setting, tol ** LINES[-1][0] / ROUGH)
+        if not setting.value(setting.prepared.run.x) > optimum:
+            way_out = "A smaller l1 may be meant."
+            raise ValueError(fault("advise_solve(…)", "zero is not the solution already", optimum, way_out))
         trials = race(setting, promises, price, tol, optimum, heard)
     rows = _ranked(setting, promises, trials, price, tol)
     passes = rounds + sum(setting.spent(t.way, t.rounds).passes + len(t.gaps) for t in trials)
@@ -147,7 +150,9 @@ def advise_solve(
     return SolveAdvice(rows, refused, words, goal, tol, workers, setting.constants, once, passes, took)
 
 
-def _checked(problem: FiniteSum, workers: int, tol: float, goal: str, network: Network | None) -> None:
+def _checked(
+    problem: FiniteSum, workers: int, tol: float, goal: str, network: Network | None, gradient: float | None
+) -> None:
     where = "advise_solve(…)"
     if workers < 2:
         raise ValueError(fault(where, "workers must be at least 2: one alone sends nothing", workers))
@@ -158,6 +163,9 @@ def _checked(problem: FiniteSum, workers: int, tol: float, goal: str, network: N
     if goal == "time" and network is None:
         way_out = "Pass network=Network(bandwidth=…, latency=…)."
         raise ValueError(fault(where, "for the time it must be known what the network is like", None, way_out))
+    if goal == "time" and network == Network() and gradient == 0:
+        way_out = "Give a bandwidth, a latency, or the time of a gradient."
+        raise ValueError(fault(where, "something takes time", None, way_out))
 
 
 def _timed(setting: Setting) -> float:
@@ -192,7 +200,7 @@ def _rough(setting: Setting, accuracy: float) -> tuple[float, int]:
             k += 1
         found = examine(method.x)
         best = min(best, found.value)
-        if found.gap is not None and found.gap <= accuracy * (first - best):
+        if found.gap is not None and found.gap <= max(accuracy * (first - best), np.finfo(float).eps * abs(first)):
             break
     return best, k
 
