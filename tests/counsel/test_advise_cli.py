@@ -86,6 +86,13 @@ def test_a_probe_is_read_and_parts_of_it_changed(probed: Path) -> None:
     assert "2 workers on links of no limit, 1 µs" in changed
 
 
+def test_what_computed_on_processors_still_does_at_another_pace(probed: Path) -> None:
+    found = Probe.from_dict(json.loads(probed.read_text(encoding="utf-8")))
+    assert found.workload is not None
+    probed.write_text(json.dumps(replace(found, workload=replace(found.workload, on_host=True)).as_dict()))
+    assert "on its processors" in invoke(probed, "--backward", "1s", *FEW)[1]
+
+
 def test_another_model_than_the_probes_has_no_gradients_of_its_own(probed: Path) -> None:
     _, slower = invoke(probed, "--backward", "1s", *FEW)
     assert "0.9953 M parameters, 1.5 s of compute" in slower  # the probe's layers

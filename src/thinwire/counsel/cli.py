@@ -120,7 +120,7 @@ def advise(
     """
     console = Console(highlight=False)
     if convex is not None:
-        place = (workers or CONVEX_WORKERS, bandwidth_ or BANDWIDTH, latency or LATENCY)
+        place = (CONVEX_WORKERS if workers is None else workers, bandwidth_ or BANDWIDTH, latency or LATENCY)
         problem = Problem(convex, *place, target, loss, l1, l2, split, seed, tol, goal, gradient, json)
         advise_convex(console, problem)
         return
@@ -210,6 +210,7 @@ def _computing(facts: Probe, parameters: float | None, backward: str | None, on_
             raise ValueError(fault("advise", "the probe has seen no model", None, way_out))
         return facts
     known = facts.workload
+    on_host = on_host or (known is not None and known.on_host)
     values = (PARAMETERS if known is None else known.values) if parameters is None else parameters
     in_range("--parameters", "parameters", values, 1, 1e13)
     compute = known.compute if known is not None and backward is None else _step(backward or BACKWARD)
