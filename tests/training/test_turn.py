@@ -90,12 +90,13 @@ def test_going_on_from_what_was_saved(fleet: Fleet, at: int) -> None:
 
 def test_a_turn_that_would_lose_something_is_refused(fleet: Fleet) -> None:
     for said in fleet.run(turn_jobs.refusals):
-        owes, otherwise, half, unpaid, momentum, differ = said
+        owes, otherwise, half, unpaid, momentum, differ, elsewhere = said
         assert "still owes what it has not sent. Turn to torch.float32 in between" in owes
         assert "hands nothing on to it. Turn to torch.float32 for a step in between." in otherwise
         assert "it is in float32 or bfloat16; got torch.float16" in half
         assert "is paid in the next step. Turn after that one." in unpaid
         assert "DDP's own all-reduce knows no local momentum. Use dcgd(identity())." in momentum
+        assert "ef14(BFloat16()) still owes what it has not sent" in elsewhere
         assert "the workers differ: rank 0 has 'turns to = bfloat16', rank 1 has 'turns to = float32'" in differ
 
 

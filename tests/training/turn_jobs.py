@@ -133,6 +133,10 @@ def refusals(rank: int, size: int) -> list[str]:
     ask(averaging, "float32")
     ask(averaging, "float32" if rank == 1 else "bfloat16")
     averaging.close()
+    summed = tw.attach((model := build()[1]), "ef14(bfloat16())")  # by the all-reduce, which topk cannot take
+    model(data(rank, 0)).square().mean().backward()
+    ask(summed, "ef14(topk(0.1))")
+    summed.close()
     return said
 
 

@@ -184,10 +184,11 @@ class Reducer:
             assert isinstance(old, Exchange)
             assert isinstance(new, Exchange)
             kinds = {name: kind for name, (kind, _) in old.kept().items() if kind is not Kept.BEGUN}
-            if frame.sender is not None and kinds and old.route in new.costs:
+            goes_on = frame.sender is not None and old.route in new.costs
+            if goes_on and kinds:
                 new = old.turned(link)
             debts = {name for name, kind in kinds.items() if kind in (Kept.DEBT, Kept.OWED)}
-            if not debts <= new.kept().keys():
+            if debts and not (goes_on and debts <= new.kept().keys()):
                 rule = f"{old.link!r} still owes what it has not sent"
                 raise ValueError(fault(where, rule, None, "Turn to torch.float32 in between, which pays it."))
             carriers.append(new)
