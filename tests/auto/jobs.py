@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+import thinwire as tw
 from thinwire.advisor.facts import Codec, Machine, Network
 from thinwire.auto.look import Place
 from thinwire.auto.pilot import AutoPilot, Pace
@@ -210,5 +211,14 @@ def closed(rank: int, size: int, steps: int) -> str:
     try:
         step(rank, net, model, steps)
     except RuntimeError as error:
+        return str(error)
+    return "no error"
+
+
+def unlike_asked(rank: int, size: int, what: dict[str, Any]) -> str:
+    """Rank 1 asks "auto" for something that the others do not; what this rank is told."""
+    try:
+        tw.attach(build()[1], timeout=20.0, **(what if rank == 1 else {}))
+    except tw.PeerError as error:
         return str(error)
     return "no error"

@@ -107,3 +107,16 @@ def test_who_joins_goes_the_way_of_the_others(fleet: Fleet) -> None:
 def test_it_can_be_closed_at_any_time(fleet: Fleet, steps: int) -> None:
     for said in fleet.run(jobs.closed, steps):
         assert "the model's wire is open as long as it trains" in said
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{"momentum": 0.9}, {"seed": 1}, {"warmup_steps": 9}, {"route": "gather"}, {"down": "diana(rotated(3))"}],
+    ids=str,
+)
+def test_workers_that_ask_for_different_things_are_named_at_the_start(fleet: Fleet, what: dict[str, object]) -> None:
+    """Otherwise they would measure different ways, or decide in different steps, and wait for each other."""
+    (name,) = what
+    for message in fleet.run(jobs.unlike_asked, what):
+        assert "thinwire: the workers differ: rank 0 has " in message
+        assert all(f"{name} = " in part for part in message.split("rank 1 has "))

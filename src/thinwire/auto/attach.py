@@ -100,7 +100,8 @@ def attach(
         strict=strict,
         seed=seed,
     )
-    trained.group.agree({"thinwire": __version__, "workers": trained.group.size, "values": trained.values})
+    facts = {"thinwire": __version__, "workers": trained.group.size, "values": trained.values, **settings.facts()}
+    trained.group.agree({**facts, "warmup_steps": warmup_steps})  # DDP's own all-reduce would not ask, nor the pilot
     if auto:
         first = torch.float32 if momentum is None else EXACT
         wire = Wire(trained, first, settings, AutoPilot(trained, settings, first=warmup_steps))
