@@ -110,3 +110,9 @@ def test_each_way_can_be_closed(fleet: Fleet) -> None:
     for said in fleet.run(turn_jobs.closed_in_each_state):
         assert len(said) == 4
         assert all("the model's wire is open as long as it trains" in one for one in said)
+
+
+def test_a_saved_debt_is_not_dropped(fleet: Fleet) -> None:
+    for said, owed, kept in fleet.run(turn_jobs.unpaid):
+        assert 'Turn to it before loading: wire.turn("float32")' in said
+        assert 0 < owed == kept

@@ -175,3 +175,25 @@ def closed_in_each_state(rank: int, size: int) -> list[str]:
         except RuntimeError as error:
             said.append(str(error))
     return said
+
+
+def unpaid(rank: int, size: int) -> tuple[str, float, float]:
+    """What is said where a state that owes would be loaded into a link; and what is owed there, and once turned."""
+    _, model = build()
+    wire = tw.attach(model, "ef14(topk(0.1))")
+    model(data(rank, 0)).square().mean().backward()
+    wire.turn("float32")
+    state = wire.state_dict()
+    owed = sum(float(part.square().sum()) for part in state["owed"].values())
+    wire.close()
+    again = tw.attach(build()[1], "ef14(topk(0.1))")
+    said = ""
+    try:
+        again.load_state_dict(state)
+    except ValueError as error:
+        said = str(error)
+    again.turn("float32")
+    again.load_state_dict(state)
+    kept = sum(float(part.square().sum()) for part in again.state_dict()["owed"].values())
+    again.close()
+    return said, owed, kept

@@ -105,6 +105,12 @@ def load(
     losses: list[str] = []
     restored: Memory | None = None
     try:
+        if given is not None and given.get("owed"):
+            rule = f"a link before {given['dtype']} owed what is not yet paid, and this one starts afresh"
+            if strict:
+                way_out = f'Turn to it before loading: wire.turn("{given["dtype"]}"). With strict=False it is dropped.'
+                raise ValueError(fault(WHERE, rule, None, way_out))
+            losses = [rule]
         if given is not None and not given.get("plain"):
             if given.get("version") != VERSION:
                 way_out = "Load it with the version of thinwire that saved it."
@@ -121,7 +127,7 @@ def load(
     source = elastic.agreed(told)
     if source.plain:
         note = f"step {source.steps}: a plain all-reduce came before, and the link starts afresh"
-        return replace(fresh().at(source.steps), remarks=[note])
+        return replace(fresh().at(source.steps), remarks=[note], losses=losses)
     if restored is not None and all(holding.as_it_was for holding in told):
         assert given is not None
         return replace(restored, rates=given["rates"], losses=losses)
