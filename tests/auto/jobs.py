@@ -222,3 +222,60 @@ def unlike_asked(rank: int, size: int, what: dict[str, Any]) -> str:
     except tw.PeerError as error:
         return str(error)
     return "no error"
+
+
+def from_a_link(rank: int, size: int, link: str) -> tuple[bool, list[str], tuple[str, ...]]:
+    """ "auto" goes on from a link's state: whether as that link would have, how it went, and what it says."""
+    net, model = build()
+    wire = tw.attach(model, link)
+    seen, parts, ways = [], [], []
+    saved: dict[str, Any] = {}
+    for number in range(3 + DECIDED + 3):
+        if number == 3:
+            saved = {"wire": wire.state_dict(), "model": {k: v.clone() for k, v in net.state_dict().items()}}
+        seen.append(step(rank, net, model, number))
+    wire.close()
+    net, model = build()
+    net.load_state_dict(saved["model"])
+    again = attach(model, World(rank))
+    again.load_state_dict(saved["wire"])
+    for number in range(3, 3 + DECIDED + 3):
+        parts.append(step(rank, net, model, number))
+        ways.append(again.way)
+    notes = again.stats().notes
+    again.close()
+    return all(torch.equal(a, b) for a, b in zip(seen[3:], parts, strict=True)), ways, notes
+
+
+def strict(rank: int, size: int) -> tuple[list[str], tuple[str, ...]]:
+    """A model that no link carries without a remark, where remarks are errors."""
+    torch.manual_seed(1)
+    net = torch.nn.Linear(64, 64, dtype=torch.float64)
+    model = torch.nn.parallel.DistributedDataParallel(net)
+    wire = attach(model, World(rank), strict=True)
+    ways = []
+    for number in range(DECIDED + 3):
+        model(data(rank, number, torch.float64)).square().mean().backward()
+        ways.append(wire.way)
+    notes = wire.stats().notes
+    wire.close()
+    return ways, notes
+
+
+def warmed_up(rank: int, size: int, first: int) -> tuple[list[int], list[str]]:
+    """Samples that are held after each step, and how they went."""
+    net, model = build()
+    trained = Trained.of(model, scaler=None, optimizer=(), timeout=60.0, checksum=True)
+    settings, world = Settings(link=dcgd(Identity())), World(rank)
+    pilot = AutoPilot(trained, settings, first=first, pace=PACE, look=world.look, now=world.now)
+    wire = Wire(trained, torch.float32, settings, pilot)
+    held, ways = [], []
+    for number in range(first + 3):
+        world.compute()
+        step(rank, net, model, number)
+        held.append(0 if pilot._samples is None else len(pilot._samples._rows))
+        ways.append(wire.way)
+    looks = len(world.looks)
+    wire.close()
+    assert looks == 1
+    return held, ways

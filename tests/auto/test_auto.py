@@ -120,3 +120,26 @@ def test_workers_that_ask_for_different_things_are_named_at_the_start(fleet: Fle
     for message in fleet.run(jobs.unlike_asked, what):
         assert "thinwire: the workers differ: rank 0 has " in message
         assert all(f"{name} = " in part for part in message.split("rank 1 has "))
+
+
+@pytest.mark.parametrize("link", ["ef14(topk(0.1))", "lowrank(2)"])
+def test_a_loaded_link_that_hands_nothing_on_stays(fleet: Fleet, link: str) -> None:
+    """It was turned to by a state, not by "auto", and no error comes of it amid a backward pass."""
+    for same_bits, ways, notes in fleet.run(jobs.from_a_link, link):
+        assert same_bits
+        assert set(ways) == {ways[0]}
+        assert f"step {3 + DECIDED}: auto: {ways[0]} stays: turn to dcgd(Rotated(bits=3))" in notes[-1]
+
+
+def test_strict_keeps_to_what_can_be_done_as_asked(fleet: Fleet) -> None:
+    for ways, notes in fleet.run(jobs.strict):
+        assert set(ways) == {"float32"}
+        assert "auto: float32 stays: thinwire, strict: float64 gradients travel as float32" in notes[-1]
+
+
+def test_of_a_long_warm_up_only_the_last_steps_are_looked_at(fleet: Fleet) -> None:
+    first = 20
+    for held, ways in fleet.run(jobs.warmed_up, first):
+        assert max(held) == DECIDED
+        assert not any(held[: first - DECIDED])
+        assert set(ways[: first + 1]) == {"float32"}

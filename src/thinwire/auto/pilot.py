@@ -118,11 +118,12 @@ class AutoPilot:
         return bucket if self._timer is None else self._timer.follow(bucket)
 
     def _looking(self, wire: Wire) -> None:
-        if self._timer is None:
+        looked_at = self._pace.skip + self._pace.measured
+        last = max(looked_at, 0 if self._kept.chosen else self._first)
+        if self._timer is None and self._kept.passed >= last - looked_at:
             self._timer = StepTimer([*self._shapes], self._group.device, self._pace.skip, self._now)
             self._samples = Samples(self._shapes)
-        first = 0 if self._kept.chosen else self._first
-        if self._kept.passed > max(self._pace.skip + self._pace.measured, first):
+        if self._timer is not None and self._kept.passed > last:
             timed, self._timer = self._timer.found(), None
             self._settle(wire, self._decided(wire, timed))
             self._samples = None
@@ -151,8 +152,11 @@ class AutoPilot:
             self._last = None
             self._looking(wire)
 
-    def _decided(self, wire: Wire, timed: Timed | None) -> Decision | None:
-        """The same on all workers; None if nothing could be timed, as with a model none of whose gradients come."""
+    def _decided(self, wire: Wire, timed: Timed | None) -> tuple[Decision, float] | None:
+        """And what a step takes now: the same on all workers.
+
+        None if nothing could be timed, as with a model none of whose gradients come.
+        """
         everyone = everyones(self._group, None if timed is None else asdict(timed))
         if None in everyone:
             return None
@@ -172,7 +176,7 @@ class AutoPilot:
         needed = steps_needed(self._ways, self._group.size, values) | self._tried()
         mine = decide(expected, needed, wire.way, slowest.seconds, first=not self._kept.chosen)
         why = f"{mine.why}; compute alone {seconds_text(compute)}, {place.words}"
-        return Decision(**everyones(self._group, asdict(Decision(mine.name, mine.seconds, why)))[0])
+        return Decision(**everyones(self._group, asdict(Decision(mine.name, mine.seconds, why)))[0]), slowest.seconds
 
     def _tried(self) -> dict[str, float]:
         """Steps to the same loss, by links that were tried on the gradients of the timed steps."""
@@ -187,12 +191,20 @@ class AutoPilot:
         shapes = tuple(self._shapes.values())
         return Workload(shapes, tuple(share * moment for moment in ready), share * compute, place.on_host)
 
-    def _settle(self, wire: Wire, decision: Decision | None) -> None:
-        if decision is None:
+    def _settle(self, wire: Wire, decided: tuple[Decision, float] | None) -> None:
+        """Turn, unless the way that gradients go, which was loaded or asked for, does not let go, or the other is
+        not to be had (`strict`): all workers are told the same, and go on as they are."""
+        if decided is None:
             self._kept.passed = 0
             return
-        wire.turn(self._ways.get(decision.name, decision.name), f"auto: {decision.why}")
-        self._kept = _Kept(False, 0, decision.seconds, 0, True, self._kept.corrections)
+        decision, now = decided
+        expected = decision.seconds
+        try:
+            wire.turn(self._ways.get(decision.name, decision.name), f"auto: {decision.why}")
+        except ValueError as error:
+            wire.note(f"step {wire.steps}: auto: {wire.way} stays: {error}")
+            expected = now
+        self._kept = _Kept(False, 0, expected, 0, True, self._kept.corrections)
         self._last, self._took = None, []
 
     def state_dict(self) -> dict[str, Any]:
