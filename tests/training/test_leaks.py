@@ -51,12 +51,13 @@ def test_closed_wires_leave_nothing_behind(fleet: Fleet) -> None:
 
 
 def forget(rank: int, size: int) -> list[str]:
-    """A model and its wire are dropped without `close`: the threads that are left of them, soon after."""
+    """A model, its optimiser and its wire are dropped without `close`: the threads that are left, soon after."""
     before = set(threading.enumerate())
     model = DistributedDataParallel(nn.Linear(64, 64))
-    tw.attach(model, "diana(rotated(1))")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    tw.attach(model, "diana(rotated(1))", optimizer=optimizer)
     model(data(rank, 0)).square().mean().backward()
-    del model
+    del model, optimizer
     gc.collect()
     deadline = time.monotonic() + 20
     while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:

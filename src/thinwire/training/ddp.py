@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -79,7 +80,8 @@ class Wire:
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
         self._scale: Tensor | None = None
         self._one = torch.ones((), device=on.group.device)
-        self._optimizers, self._names, self._values = on.optimizers, on.named, on.values
+        self._optimizers = [weakref.ref(optimizer) for optimizer in on.optimizers]  # they hold the parameters
+        self._names, self._values = on.named, on.values
         self._settings, self._pilot = settings, pilot
         self._expecting = self._begun = self._closed = False
         self._notes: list[str] = []
@@ -316,7 +318,8 @@ class Wire:
         """
         if torch.is_grad_enabled() and model.require_backward_grad_sync:
             self._expecting = not model.static_graph
-            self._way.rates.now = rates_of(self._optimizers, self._names)
+            alive = [optimizer for held in self._optimizers if (optimizer := held()) is not None]
+            self._way.rates.now = rates_of(alive, self._names)
 
     def _computed(self, parameter: Tensor) -> None:
         if self._expecting and parameter.grad is not None and not parameter.grad.is_sparse:
