@@ -9,8 +9,10 @@ from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from thinwire._check import call, one_of
 from thinwire.auto.pilot import AutoPilot
 from thinwire.compressors import Identity
+from thinwire.exchange import ROUTES
 from thinwire.link import Link
 from thinwire.presets import dcgd
 from thinwire.spec import parse_link, parse_sender
@@ -50,7 +52,7 @@ def attach(
     Args:
         model: the wrapped model; it can have no other communication hook.
         link: a link, its text, `Stages` of links, a `Policy` for parameters of several kinds, or "auto". That sends the
-            first steps whole and measures them, tries the network for a second or two, predicts the step of each way
+            first steps whole and measures them, tries the network for some seconds, predicts the step of each way
             that leaves the optimiser what it is, and goes the fastest: without momentum DDP's own all-reduce in 32 or
             16 bits, or links whose error is small and unbiased; with momentum diana, or the averages whole. It goes on
             comparing, and chooses anew where steps come to take otherwise than predicted. All workers decide alike;
@@ -68,7 +70,7 @@ def attach(
         seed: of all randomness; the same everywhere.
         timeout: seconds after which a collective is given up and who is missing is named.
         checksum: whether damaged bytes are found out, and their sender named; not between GPUs (`ProcessGroup`), nor in
-            DDP's own all-reduce, where "auto" takes it.
+            DDP's own all-reduce, where "auto" takes it: there a dead worker is not named either.
 
     Returns:
         The wire: its figures, its state for checkpoints, its end.
@@ -103,6 +105,8 @@ def attach(
     facts = {"thinwire": __version__, "workers": trained.group.size, "values": trained.values, **settings.facts()}
     trained.group.agree({**facts, "warmup_steps": warmup_steps})  # DDP's own all-reduce would not ask, nor the pilot
     if auto:
+        if route is not None:  # a link that is given says so itself
+            one_of(call("attach", route=route), "route", route, ROUTES)
         first = torch.float32 if momentum is None else EXACT
         wire = Wire(trained, first, settings, AutoPilot(trained, settings, first=warmup_steps))
     else:

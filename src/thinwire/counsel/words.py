@@ -89,7 +89,7 @@ def _verdict(advice: Advice) -> str:
     if first.extra.expected < 1.005:
         return f"{text}, and no more steps are expected ({first.extra.source})."
     return (
-        f"{text}. It is expected to need {first.extra.expected:.3g} times the steps, at most {first.extra.high:.3g} "
+        f"{text}. It is expected to need {first.extra.expected:.3g} times the steps, up to {first.extra.high:.3g} "
         f"times ({first.extra.source})."
     )
 
@@ -111,6 +111,8 @@ def _but(advice: Advice) -> Iterator[str]:
 
 def _turns(advice: Advice) -> str:
     """The sensitivity line."""
+    if len(advice.turns) == 1 and math.isinf(advice.bandwidth):
+        return "The same is recommended for links with a limit, from 10 Mb/s on."
     if len(advice.turns) == 1:
         return "The same is recommended for links a hundred times as slow, and a hundred times as fast."
     first, *rest = advice.turns
