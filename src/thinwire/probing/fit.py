@@ -123,7 +123,10 @@ def fit(calls: Sequence[Call], *, latency: float, bandwidth: float, workers: int
     long = [one for calls in kinds.values() for one in calls]
     busy = median(one.busy / (one.seconds * share) for one in long)
     least = {one.name: one for one in known if one.size == first}
-    rate = {ring: median(_rate(one, least[one.name], workers) for one in calls) for ring, calls in kinds.items()}
+    rate = {
+        ring: median(_rate(one, least[one.name], lag, bandwidth, workers) for one in calls)
+        for ring, calls in kinds.items()
+    }
     fixed = {
         ring: median(_fixed([one for one in known if ring != bool(STAGES[one.name])], lag, rate[ring], workers)) * share
         for ring in kinds
@@ -186,10 +189,15 @@ def _above(seconds: float, least: float, one: Call, workers: int) -> float:
     return max(0.0, seconds - least) / (SENT[one.name](workers) * one.size)
 
 
-def _rate(one: Call, least: Call, workers: int) -> float:
-    """Bytes a second, the shortest call's time taken off: of a short call, which is nothing else, a part stays."""
-    seconds = max(one.seconds - least.seconds, one.seconds / LONG)
-    return SENT[one.name](workers) * one.size / seconds
+def _rate(one: Call, least: Call, lag: float, bandwidth: float, workers: int) -> float:
+    """Bytes a second, the shortest call's time taken off: of a short call, which is nothing else, a part stays.
+
+    Where that is more than a pair alone reaches, fixed costs went on while bytes were on their way, as they do in rings
+    of many: then only latencies are taken off, if that is not less than what a pair reaches.
+    """
+    sent = SENT[one.name](workers) * one.size
+    most = max(bandwidth, sent / max(one.seconds - _steps(one.name, workers) * lag, one.seconds / LONG))
+    return min(most, sent / max(one.seconds - least.seconds, one.seconds / LONG))
 
 
 def _fixed(calls: Sequence[Call], lag: float, rate: float, workers: int) -> list[float]:
