@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -100,7 +101,7 @@ class Plain(Way):
                 if name in self._owed:
                     debt = self._owed[name] * self.rates.ratio(name)
                     gradient.add_((debt if scale is None else debt * scale).to(gradient.dtype))
-            future = reduce(self._pg, bucket).then(self._looked_at)
+            future = reduce(self._pg, bucket).then(partial(_looked_at, self._finite))
         else:
             future = reduce(self._pg, bucket)
         if last:
@@ -113,11 +114,6 @@ class Plain(Way):
     def _begin(self) -> None:
         self._settle()
         self._under_way, self._last = True, Tally()
-
-    def _looked_at(self, reduced: Future[Tensor]) -> Tensor:
-        value = reduced.value()
-        self._finite.append(bool(value.isfinite().all()))
-        return value
 
     def _settle(self) -> None:
         """What was owed is paid if the step was finite: all workers hold the same bits of it."""
@@ -162,3 +158,13 @@ class Plain(Way):
 
     def close(self) -> None:
         """Nothing of it runs beside the backward pass."""
+
+
+def _looked_at(finite: list[bool], reduced: Future[Tensor]) -> Tensor:
+    """Note whether a bucket is finite.
+
+    It holds no wire: a thread of the group calls it, which must not be the last to let go of the group that it is of.
+    """
+    value = reduced.value()
+    finite.append(bool(value.isfinite().all()))
+    return value
