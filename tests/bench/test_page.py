@@ -44,12 +44,13 @@ def test_the_reproductions_are_those_of_the_examples(script: ModuleType) -> None
 
 
 def test_every_table_has_a_command_and_every_command_a_table(script: ModuleType) -> None:
-    measured = re.findall(
-        r"^measure ([\w-]+) ", (ROOT / "benchmarks" / "run").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    commands = (ROOT / "benchmarks" / "run").read_text(encoding="utf-8")
+    measured = re.findall(r"^measure ([\w-]+) ", commands, re.MULTILINE)
     shown = [name for _, name, _ in script.PLACE.findall(script.PAGE.read_text(encoding="utf-8"))]
     assert sorted(measured) == sorted(shown)
-    assert {file.stem for file in script.RESULTS.glob("*.json")} <= {*measured, "options", "soak"}
+    rates = re.findall(r"^grid (\w+)$", commands, re.MULTILINE)
+    grid = {f"grid-{rate}" for rate in rates} | {f"probe-{hosts}-{rate}" for hosts in (2, 4, 8) for rate in rates}
+    assert {file.stem for file in script.RESULTS.glob("*.json")} <= {*measured, *grid, "options", "soak"}
 
 
 def test_a_table_is_made_from_its_file(script: ModuleType, tmp_path: Path) -> None:
