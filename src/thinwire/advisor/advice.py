@@ -12,12 +12,13 @@ from typing import Any
 from thinwire._check import call, fault, one_of
 from thinwire.advisor.extra_steps import NONE, Extra, from_gradients, from_theory
 from thinwire.advisor.facts import Network, Workload
-from thinwire.advisor.findings import Candidate, Gradients, Probe, finite
+from thinwire.advisor.findings import Candidate, Gradients, Probe
 from thinwire.advisor.host import Host, Site
 from thinwire.advisor.predict import Choice, Prediction, predict_step
 from thinwire.advisor.steps import ByLink, PowerSgd
 from thinwire.link import Link
 from thinwire.lowrank import LowRank
+from thinwire.report.values import finite
 from thinwire.spec import parse_sender, to_text
 
 GOALS = ("time", "bytes", "safe")

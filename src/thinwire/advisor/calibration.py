@@ -17,6 +17,7 @@ from typing import Any
 from thinwire._check import fault
 from thinwire.advisor.facts import VALUE, Codec, Machine, Network
 from thinwire.compressors import Compressor
+from thinwire.report.values import known
 from thinwire.spec import parse_compressor, to_text
 
 RECEIVED = 4
@@ -50,16 +51,12 @@ class Calibration:
         """
         try:
             codecs = {name: Codec(**codec) for name, codec in told["machine"]["codecs"].items()}
-            machine, network = (_finite(told[name]) for name in ("machine", "network"))
+            machine, network = (known(told[name]) for name in ("machine", "network"))
             return cls(Network(**network), Machine(**{**machine, "codecs": codecs}), tuple(told["sources"]))
         except (KeyError, TypeError, AttributeError) as error:
             rule = "it has sources, a network and a machine"
             way_out = "thinwire probe writes one, and benchmarks/calibrate.py."
             raise ValueError(fault("calibration", rule, str(error), way_out)) from None
-
-
-def _finite(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if value is not None}
 
 
 def reference() -> Calibration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_
-import math
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -16,13 +15,14 @@ from rich.markup import escape
 
 from thinwire._check import fault, in_range
 from thinwire.advisor.calibration import read_calibration, reference
-from thinwire.advisor.facts import LAYERS, Network, Workload
+from thinwire.advisor.facts import LAYERS, Workload
 from thinwire.advisor.predict import HOOKS, Choice
 from thinwire.advisor.scaling import MOST, VALIDATED, Jitter, Layout, Study
 from thinwire.advisor.units import bandwidth, bandwidth_text, seconds, seconds_text
 from thinwire.advisor.words import Found, grid, jitter_text, picture, remarks
 from thinwire.report.provenance import provenance
 from thinwire.report.terminal import bars, or_exit, typed_command, writable
+from thinwire.report.values import finite
 
 DEFAULT_CHOICES = ("ddp", "fp16", "powersgd4", "dcgd(rotated(3))", "diana(rotated(1))")
 CHOICES = "Choices"
@@ -211,10 +211,10 @@ def _told(found: Found) -> dict[str, Any]:
         "provenance": provenance(),
         "grids": [asdict(grid(found))],
         "validated_workers": VALIDATED,
-        "network": _links(layout.network),
-        "inside": _links(layout.inside),
+        "network": finite(asdict(layout.network)),
+        "inside": finite(asdict(layout.inside)),
         "per_machine": layout.local,
-        "cores": _finite(study.machine.cores),
+        "cores": finite(study.machine.cores),
         "workload": {
             "values": study.workload.values,
             "compute": study.workload.compute,
@@ -226,13 +226,5 @@ def _told(found: Found) -> dict[str, Any]:
             for point in found.points.values()
         ],
         "fastest_from": [{"workers": n, "choice": name} for n, name in found.turns],
-        "break_even": [{"workers": n, "bytes_a_second": _finite(rate)} for n, rate in found.break_even.items()],
+        "break_even": [{"workers": n, "bytes_a_second": finite(rate)} for n, rate in found.break_even.items()],
     }
-
-
-def _links(network: Network) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in asdict(network).items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

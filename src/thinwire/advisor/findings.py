@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from thinwire._check import fault
 from thinwire.advisor.facts import Codec, Machine, Network, Workload
+from thinwire.report.values import finite, known
 
 KIND = "probe"
 SCHEMA = 1
@@ -174,7 +175,7 @@ class Probe:
         try:
             return cls(
                 workers=told["workers"],
-                network=Network(**_known(told["network"])),
+                network=Network(**known(told["network"])),
                 machine=_machine(told["machine"]),
                 workload=told["workload"] and _workload(told["workload"]),
                 gradients=told["gradients"] and _gradients(told["gradients"]),
@@ -191,23 +192,9 @@ class Probe:
             raise ValueError(fault("probe", rule, f"{type(error).__name__}: {error}", way_out)) from None
 
 
-def finite(value: Any) -> Any:
-    """As JSON can hold it: what is not finite is None."""
-    if isinstance(value, Mapping):
-        return {name: finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _known(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what is null, for which the class has a default: infinite."""
-    return {name: value for name, value in told.items() if value is not None}
-
-
 def _machine(told: Mapping[str, Any]) -> Machine:
-    codecs = {name: Codec(**_known(codec)) for name, codec in told["codecs"].items()}
-    return Machine(**_known({**told, "codecs": codecs}))
+    codecs = {name: Codec(**known(codec)) for name, codec in told["codecs"].items()}
+    return Machine(**known({**told, "codecs": codecs}))
 
 
 def _workload(told: Mapping[str, Any]) -> Workload:

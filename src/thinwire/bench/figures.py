@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +36,3 @@ def paired(values: Sequence[float], others: Sequence[float]) -> Quartiles:
     2.5
     """
     return Quartiles.of([value / other for value, other in zip(values, others, strict=True)])
-
-
-def finite(value: float | None) -> float | None:
-    """The value as JSON can hold it: None for what is no number."""
-    return value if value is not None and math.isfinite(value) else None

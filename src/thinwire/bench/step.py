@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from thinwire.bench.contenders import BASELINE, LOCAL, Contender
-from thinwire.bench.figures import Quartiles, finite, paired
+from thinwire.bench.figures import Quartiles, paired
 from thinwire.bench.step_plan import PATIENCE, TURN, WARM_UP, StepPlan
 from thinwire.lab.workers import Ended, Hosts, run_workers
 from thinwire.report.metrics import Transport
+from thinwire.report.values import finite
 
 STAGES = ("encode", "wire", "decode", "exposed")
 OnTurn = Callable[[str, int], None]

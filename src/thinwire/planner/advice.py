@@ -24,6 +24,7 @@ from thinwire.planner.setting import Setting
 from thinwire.planner.trial import Trial
 from thinwire.planner.ways import Way, ways
 from thinwire.planner.words import knowledge, sensitivity, verdict
+from thinwire.report.values import finite
 from thinwire.theory import Constants
 
 ROUGH = 30.0
@@ -75,16 +76,8 @@ class SolveAdvice:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; what is infinite is None."""
-        found: dict[str, Any] = _finite({**asdict(self), "compress": self.compress})
+        found: dict[str, Any] = finite({**asdict(self), "compress": self.compress})
         return found
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _unheard(text: str) -> None:

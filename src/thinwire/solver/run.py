@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import thinwire as tw
+from thinwire.report.values import finite
 from thinwire.solver.names import Method
 from thinwire.solver.problem import Share
 
@@ -65,16 +66,8 @@ class Outcome:
             "x": x.tolist(),
             **self.solution.as_dict(),
         }
-        finite: dict[str, Any] = _finite(told)
-        return finite
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        plain: dict[str, Any] = finite(told)
+        return plain
 
 
 def promises(share: Share, methods: Sequence[Method], group: tw.Group, tol: float) -> list[tw.Prediction]:

@@ -23,6 +23,7 @@ from thinwire._check import fault
 from thinwire.link import Link
 from thinwire.report.provenance import provenance
 from thinwire.report.runlog import KIND
+from thinwire.report.values import finite
 from thinwire.spec import to_text
 from thinwire.training.stats import Tally
 
@@ -177,7 +178,7 @@ class Log:
             "seconds": round(window.end - window.begin, 6),
             "steps": total.steps,
             **{name: round(getattr(total, name), 6) for name in taken},
-            "ratio": _finite(round(total.ratio, 4)),
+            "ratio": finite(round(total.ratio, 4)),
             "skipped": total.skipped,
         }
         if window.errors:
@@ -314,14 +315,11 @@ def _plain(name: str, value: object) -> float | str | None:
         number = value.item() if isinstance(value, Tensor) else value
         if isinstance(number, str | int):
             return number
-        return _finite(float(number))  # type: ignore[arg-type]  # whatever is no number is told so
+        told: float | None = finite(float(number))  # type: ignore[arg-type]  # whatever is no number is told so
+        return told
     except (TypeError, ValueError, RuntimeError):
         rule = "a figure is a number, a tensor of one element, or a text"
         raise TypeError(fault(f"log.add({name}=…)", rule, type(value).__name__)) from None
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _ratio(wrong: float, told: float) -> float:
