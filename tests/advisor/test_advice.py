@@ -10,6 +10,7 @@ from itertools import pairwise
 import pytest
 
 from thinwire.advisor import Candidate, Gradients, Machine, Network, Probe, Proposal, Workload, advise, reference
+from thinwire.advisor import advice as advice_module
 from thinwire.advisor.extra_steps import Extra, from_gradients, from_theory, told
 from thinwire.link import Link
 from thinwire.spec import parse_sender
@@ -78,6 +79,13 @@ def test_the_turns_are_where_the_recommendation_changes() -> None:
         for rate in (begin * 1.06 or end / 2, end / 1.06):
             network = replace(facts.network, bandwidth=rate)
             assert advise(replace(facts, network=network), proposals=FEW).first.name == name
+
+
+def test_between_two_rates_there_may_be_two_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice_module, "RATES", (0.01, 100.0))  # far apart: fp16 is best only in between
+    advice = advise(probe(125e6), proposals=FEW)
+    assert len(advice.turns) > 2
+    assert len({name for _, name in advice.turns}) == len(advice.turns)
 
 
 def test_an_advice_is_json() -> None:

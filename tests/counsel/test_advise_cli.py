@@ -84,6 +84,8 @@ def test_a_probe_is_read_and_parts_of_it_changed(probed: Path) -> None:
     assert "Recommended" in said
     _, changed = invoke(probed, "--bandwidth", "none", "--workers", 2, "--latency", "1us", "--cores", 64, *FEW)
     assert "2 workers on links of no limit, 1 µs" in changed
+    assert "errors are those on 4 workers" in changed
+    assert "errors are those" not in said
 
 
 def test_what_computed_on_processors_still_does_at_another_pace(probed: Path) -> None:

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.futures import Future
+from torch.nn.parallel import DistributedDataParallel
+
+import thinwire as tw
 
 from . import turn_jobs
 from .fleet import Fleet
@@ -116,3 +123,35 @@ def test_a_saved_debt_is_not_dropped(fleet: Fleet) -> None:
     for said, owed, kept in fleet.run(turn_jobs.unpaid):
         assert 'Turn to it before loading: wire.turn("float32")' in said
         assert 0 < owed == kept
+
+
+def test_a_debt_is_owed_until_all_of_its_step_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last of several buckets fails, as when a worker has died: what the first one said is not enough."""
+    dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    try:
+        net = torch.nn.Sequential(torch.nn.Linear(256, 256), torch.nn.Linear(256, 256))
+        model = DistributedDataParallel(net, bucket_cap_mb=0.1)
+        wire = tw.attach(model, "ef14(topk(0.01))")
+        x = torch.randn(8, 256)
+        for _ in range(2):  # after the first, buckets are made anew
+            model(x).square().mean().backward()
+        wire.turn("float32")
+        owed = {name: float(part.abs().sum()) for name, part in wire.state_dict()["owed"].items()}
+        assert sum(owed.values()) > 0
+        real = default_hooks.allreduce_hook
+
+        def last_fails(pg: dist.ProcessGroup, bucket: dist.GradBucket) -> Future[Tensor]:
+            if not bucket.is_last():
+                return real(pg, bucket)
+            broken: Future[Tensor] = Future()
+            broken.set_exception(RuntimeError("connection closed"))
+            return broken
+
+        monkeypatch.setattr(default_hooks, "allreduce_hook", last_fails)
+        with pytest.raises(RuntimeError, match="connection closed"):
+            model(x).square().mean().backward()
+        kept = {name: float(part.abs().sum()) for name, part in wire.state_dict()["owed"].items()}
+        assert kept == owed
+        wire.close()
+    finally:
+        dist.destroy_process_group()

@@ -263,11 +263,12 @@ def _turns(made: Sequence[Proposal], probe: Probe, workload: Workload, goal: str
     middle = probe.network.bandwidth if math.isfinite(probe.network.bandwidth) else 125e6
     looked = [(middle * factor, first(middle * factor)) for factor in RATES]
     turns = [(0.0, looked[0][1])]
-    for (low, before), (high, after) in pairwise(looked):
-        if before == after:
-            continue
-        while high > 1.05 * low:
-            between = math.sqrt(low * high)
-            low, high = (between, high) if first(between) == before else (low, between)
-        turns.append((high, after))
+    for (low, _), (end, last) in pairwise(looked):
+        while turns[-1][1] != last:  # there may be a third between two
+            high = end
+            while high > 1.05 * low:
+                between = math.sqrt(low * high)
+                low, high = (between, high) if first(between) == turns[-1][1] else (low, between)
+            turns.append((high, last if high == end else first(high)))
+            low = high
     return tuple(turns)

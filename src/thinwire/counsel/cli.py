@@ -189,6 +189,9 @@ def _changed(
     """With what is said in place of what was probed."""
     if workers is not None:
         in_range("--workers", "workers", workers, 1, 1 << 20)
+        if facts.gradients is not None and workers != facts.workers:
+            note = f"errors are those on {facts.workers} workers; on fewer they are larger, and the advice is as rough"
+            facts = replace(facts, notes=(*facts.notes, note))
         facts = replace(facts, workers=workers)
     if rate is not None:
         facts = replace(facts, network=replace(facts.network, bandwidth=bandwidth("--bandwidth", rate)))

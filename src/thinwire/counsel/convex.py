@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -146,7 +147,7 @@ def command(problem: Problem, found: SolveAdvice) -> Iterator[str]:
     """How to do it."""
     if not math.isfinite(found.first.cost):
         return
-    data = "" if problem.data == BUNDLED else f" {problem.data}"
+    data = "" if problem.data == BUNDLED else f" {shlex.quote(problem.data)}"
     options = f"{data} --workers {problem.workers} --tol {problem.tol:g}"
     for name in ("loss", "l1", "l2", "split", "target", "seed"):
         given = getattr(problem, name)

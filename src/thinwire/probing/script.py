@@ -80,7 +80,10 @@ class _Run:
         assert self.watch is not None  # who registered this made it
         if not self.over and self.watch.done:
             self.over = True
-            found = self.watch.found()
+            try:
+                found = self.watch.found()
+            except ValueError as error:  # its gradients are not finite
+                raise NotSeen(str(error)) from error
             self.then(found, self.watch.group)
             self.watch.group.agree({})  # nobody ends, and takes the store along, while others are at it
             self.watch.close()

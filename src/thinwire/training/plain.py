@@ -101,7 +101,9 @@ class Plain(Way):
                 if name in self._owed:
                     debt = self._owed[name] * self.rates.ratio(name)
                     gradient.add_((debt if scale is None else debt * scale).to(gradient.dtype))
-            future = reduce(self._pg, bucket).then(partial(_looked_at, self._finite))
+            self._finite.append(False)  # and stays so, if this collective fails
+            looked_at = partial(_looked_at, self._finite, len(self._finite) - 1)
+            future = reduce(self._pg, bucket).then(looked_at)
         else:
             future = reduce(self._pg, bucket)
         if last:
@@ -160,11 +162,11 @@ class Plain(Way):
         """Nothing of it runs beside the backward pass."""
 
 
-def _looked_at(finite: list[bool], reduced: Future[Tensor]) -> Tensor:
-    """Note whether a bucket is finite.
+def _looked_at(finite: list[bool], number: int, reduced: Future[Tensor]) -> Tensor:
+    """Note whether a bucket is finite, in its place.
 
     It holds no wire: a thread of the group calls it, which must not be the last to let go of the group that it is of.
     """
     value = reduced.value()
-    finite.append(bool(value.isfinite().all()))
+    finite[number] = bool(value.isfinite().all())
     return value
