@@ -147,8 +147,8 @@ def test_a_probe_and_its_advice(tmp_path: Path) -> None:
     found, html = made(probe, advice)
     checked(found, html)
     captions = [figure.caption for figure in found.figures]
-    tried = ["What links do to these gradients", "Error by parameter, one step"]
-    assert captions == ["Collectives", *tried, "A step"]
+    assert captions == ["Collectives", "What links do to these gradients", "A step"]
+    assert any("0.weight" in table.rows[0] for table in found.tables)
     said = " ".join(found.words)
     assert "a note <of> doubt" in said
     assert "diana(rotated(bits=1)), momentum 0.9: 0.5" in found.figures[1].words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from thinwire.report.drawing import ACCENT, COLOURS, FAINT, INK, OTHERS, OURS, Sheet, plain_logarithms, stroke
+from thinwire.report.drawing import ACCENT, COLOURS, FAINT, INK, OTHERS, OURS, Sheet, plain_logarithms, stroke, wrapped
 
 HEIGHT = 0.19
 """Inches of one bar."""
@@ -73,7 +73,7 @@ def bars(
         left = [sum(value or 0.0 for value in cells[:number]) if stacked else 0.0 for cells in rows.values()]
         at = [row * (thick + 0.8) + (0 if stacked else number) for row in range(len(rows))]
         sheet.axes.barh(at, values, height=0.9, left=left, color=colours[number % len(colours)], label=part)
-    sheet.axes.set_yticks([row * (thick + 0.8) + (thick - 1) / 2 for row in range(len(rows))], list(rows))
+    sheet.axes.set_yticks([row * (thick + 0.8) + (thick - 1) / 2 for row in range(len(rows))], [*map(wrapped, rows)])
     sheet.axes.invert_yaxis()
     sheet.axes.grid(visible=False, axis="y")
     sheet.legend(1 if narrow else 2)

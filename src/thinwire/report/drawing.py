@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,8 @@ DARK = {
     "#ffffff": "#12161c",
 }
 """What each colour is on a dark page; a label's rim is the page's ground."""
+NAME = 34
+"""Letters of a row's name that go into one line."""
 DASHES = ("-", (0, (5, 1.6)), (0, (1.4, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
 
@@ -114,6 +117,16 @@ class Sheet:
             self._figure.draw_without_rendering()
             spread_labels(self.axes, self._labels, self._canvas.get_renderer())  # type: ignore[no-untyped-call]
         return svg_of(self._figure)
+
+
+def wrapped(name: str) -> str:
+    """A row's name in lines that leave the axes room.
+
+    >>> print(wrapped("diana(randk(0.1, block=256) >> rotated(bits=1)), momentum 0.9"))
+    diana(randk(0.1, block=256) >>
+    rotated(bits=1)), momentum 0.9
+    """
+    return textwrap.fill(name, NAME, break_on_hyphens=False)
 
 
 def turn(number: int) -> tuple[str, Any]:

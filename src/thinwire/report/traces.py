@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from thinwire.report.drawing import FAINT, Sheet, plain_logarithms, turn
+from thinwire.report.drawing import FAINT, Sheet, plain_logarithms, turn, wrapped
 
 SIZE = (4.8, 3.7)
 """Inches: what a phone shows large enough to read."""
@@ -78,13 +78,15 @@ def traces(
 
 def dots(rows: Sequence[str], series: Mapping[str, Sequence[float | None]], x: str) -> str:
     """A dot for each row and each of `series`, from zero on."""
-    sheet = Sheet(x, "", size=(SIZE[0], 1.0 + ROW * len(rows)))
+    names = [wrapped(row) for row in rows]
+    high = max((name.count("\n") + 1 for name in names), default=1)
+    sheet = Sheet(x, "", size=(SIZE[0], 1.0 + ROW * high * len(rows)))
     for number, values in enumerate(series.values()):
         colour, _ = turn(number)
         known = [(value, row) for row, value in enumerate(values) if value is not None]
         if known:
             sheet.axes.plot(*zip(*known, strict=True), "o", color=colour, markersize=5.5, alpha=0.85)
-    sheet.axes.set_yticks(range(len(rows)), list(rows))
+    sheet.axes.set_yticks(range(len(rows)), names)
     sheet.axes.set_ylim(len(rows) - 0.4, -0.6)
     sheet.axes.set_xlim(left=0)
     return sheet.svg()
