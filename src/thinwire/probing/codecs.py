@@ -1,4 +1,7 @@
-"""What this worker's machine costs: memory, a round, and each compressor's codec, on one thread as in training."""
+"""What this worker's machine costs: memory, a round, and each compressor's codec, on one thread as in training.
+
+As in training, too, no vector is found in a cache: between a frame's step and its next one lies all of the model.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,9 @@ from thinwire.spec import to_text
 
 FEW = 256
 """Values of the vector whose round is measured: next to nothing is left of the codec."""
+
+SWEPT = 1 << 26
+"""Bytes that are written between two calls, so that caches hold nothing of what the next one needs."""
 
 Told = Callable[[str, float], None]
 
@@ -95,8 +101,13 @@ def _middle(codecs: Sequence[Codec]) -> Codec:
 
 
 def _timed(device: torch.device, named: dict[str, Call], seconds: float) -> dict[str, float]:
-    times = interleaved(timer(device.type, 1), named, seconds=seconds)
-    return {name: median(taken) for name, taken in times.items()}
+    timed, swept = timer(device.type, 1), torch.empty(SWEPT, dtype=torch.uint8, device=device)
+
+    def cold(call: Call) -> float:
+        swept.fill_(1)
+        return timed(call)
+
+    return {name: median(taken) for name, taken in interleaved(cold, named, seconds=seconds).items()}
 
 
 def _memory(device: torch.device, values: int, seconds: float) -> float:
@@ -121,4 +132,4 @@ def _codec(compressor: Compressor, device: torch.device, values: int, seconds: f
     x = torch.randn(1, values, generator=torch.Generator().manual_seed(0)).to(device)
     bound = compressor.bind(RECEIVED)
     spent = _timed(device, {name: made for name, (made, _) in calls(bound, x).items()}, seconds)
-    return codec_from(bound, spent, values)
+    return codec_from(spent, values)
