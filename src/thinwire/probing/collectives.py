@@ -33,12 +33,12 @@ COLLECTIVES = {
 """What is measured, by name; those come first that are measured longest where time is short."""
 KEPT = 2
 """So many are measured at every size: the first, which all is compared with, and messages from each to each other."""
-SHORTEST, LONGEST, GROWTH = 1 << 10, 1 << 24, 4
-"""Bytes of the first vector and of the last, and by what they grow."""
+SHORTEST, SECOND, LONGEST, GROWTH = 1 << 10, 1 << 16, 1 << 24, 4
+"""Bytes of the first vector, of the second and of the last, and by what they grow from the second on."""
 IN_ALL = 1 << 28
 """Bytes that an all-gather may have in memory."""
-SIZES = 10
-"""Into so many parts the time is cut: a size takes one, or what FEWEST turns need."""
+EACH = 1 / 12
+"""A size takes this part of the time, or what FEWEST turns need: most is left for long vectors, which take longest."""
 TURN, CALLS = 0.01, 64
 """Seconds of a turn, and its most calls."""
 FEWEST, MOST = 3, 15
@@ -77,11 +77,11 @@ def sizes(workers: int) -> list[int]:
     """Bytes of the vectors: every worker has a share of whole float32 values.
 
     >>> sizes(3)[:3], sizes(3)[-1]
-    ([1020, 4092, 16380], 16777212)
+    ([1020, 65532, 262140], 16777212)
     """
-    made: list[int] = []
-    unit, size = VALUE * workers, SHORTEST
-    while size <= LONGEST and (size * workers <= IN_ALL or not made):
+    unit, size = VALUE * workers, SECOND
+    made = [max(unit, SHORTEST - SHORTEST % unit)]
+    while size <= LONGEST and size * workers <= IN_ALL:
         made.append(max(unit, size - size % unit))
         size *= GROWTH
     return list(dict.fromkeys(made))
@@ -95,6 +95,7 @@ def measure_collectives(group: ProcessGroup, *, seconds: float, told: Told) -> l
     """
     began, own = time.perf_counter(), _Own()
     names: list[str] = []
+    least: dict[str, float] = {}
     for size in sizes(group.size):
         made = calls(group, size)
         if not names:
@@ -105,7 +106,7 @@ def measure_collectives(group: ProcessGroup, *, seconds: float, told: Told) -> l
         repeats = {name: max(1, min(CALLS, round(TURN / one))) for name, one in once.items()}
         started = time.perf_counter()
         for turn in range(MOST):
-            if turn >= FEWEST and anyone(group, time.perf_counter() - started > seconds / SIZES):
+            if turn >= FEWEST and anyone(group, time.perf_counter() - started > seconds * EACH):
                 break
             told(f"collectives of {size:,} bytes")
             for name in rotated(names, turn):
@@ -115,7 +116,12 @@ def measure_collectives(group: ProcessGroup, *, seconds: float, told: Told) -> l
         spent, *each = slowest(
             group, [time.perf_counter() - began, *(median(own.seconds[name, size]) for name in names)]
         )
-        costs = {name: GROWTH * (1 + FEWEST) * one for name, one in zip(names, each, strict=True) if name != EXCHANGE}
+        least = dict(zip(names, each, strict=True)) | least
+        costs = {
+            name: (1 + FEWEST) * max(one, least[name] + GROWTH * (one - least[name]))
+            for name, one in zip(names, each, strict=True)
+            if name != EXCHANGE
+        }
         names = affordable(costs, seconds - spent)
         if not names:
             break

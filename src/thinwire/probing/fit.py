@@ -174,14 +174,20 @@ def _steps(name: str, workers: int) -> int:
 def _long(calls: Sequence[Call], workers: int) -> list[Call]:
     """Those whose time is that of their bytes: of the calls that send most, and those that send a MOST-th of it.
 
-    None that takes less than LONG times what its like takes for the shortest vector, unless there is no other.
+    None that takes less than LONG times what its like takes for the shortest vector, unless there is no other; and none
+    that takes longer than its like for a longer vector: what held it up was not its bytes.
     """
     least: dict[str, float] = {}
     for one in sorted(calls, key=lambda one: one.size):
         least.setdefault(one.name, one.seconds)
-    long = [one for one in calls if one.seconds >= LONG * least[one.name]] or list(calls)
+    growing = [one for one in calls if all(one.seconds <= other.seconds for other in calls if _longer(other, one))]
+    long = [one for one in growing if one.seconds >= LONG * least[one.name]] or growing
     most = max(SENT[one.name](workers) * one.size for one in long)
     return [one for one in long if MOST * SENT[one.name](workers) * one.size >= most]
+
+
+def _longer(one: Call, other: Call) -> bool:
+    return one.name == other.name and one.size > other.size
 
 
 def _above(seconds: float, least: float, one: Call, workers: int) -> float:
