@@ -16,7 +16,6 @@ from typing import Any
 
 from thinwire._check import fault
 from thinwire.advisor.facts import VALUE, Codec, Machine, Network
-from thinwire.compressors import Compressor
 from thinwire.report.values import known
 from thinwire.spec import parse_compressor, to_text
 
@@ -110,7 +109,7 @@ def calibrate(
         if not row["failure"]:
             compressor = parse_compressor(row["name"])
             spent = {name: told["seconds"]["median"] for name, told in row["calls"].items()}
-            codecs[to_text(compressor)] = codec_from(compressor, spent, run["size"])
+            codecs[to_text(compressor)] = codec_from(spent, run["size"])
     machine = Machine(cores, copied / (2 * VALUE * run["size"]), round_seconds, codecs)
     used = (collective, codec, unshaped)
     return Calibration(network, machine, tuple(told["command"] for told in used if told is not None))
@@ -155,22 +154,20 @@ def _seconds(calls: Mapping[str, Any], name: str) -> float:
     return float(calls[name]["seconds"]["median"])
 
 
-def codec_from(compressor: Compressor, spent: Mapping[str, float], size: int, source: str = "measured") -> Codec:
+def codec_from(spent: Mapping[str, float], size: int, source: str = "measured") -> Codec:
     """What a compressor costs a value, from the seconds of its calls on so many values.
 
     Args:
-        compressor: which one.
         spent: by call: `encode` and `decode`; where a kernel does them, `decode_kept` (into memory that is there),
-            `encode_difference`, and `decode_mean` of RECEIVED payloads.
+            and `encode_difference`; `decode_mean` of RECEIVED payloads.
         size: values.
         source: where they are from.
     """
     each = {name: seconds / size for name, seconds in spent.items()}
-    if "decode_mean" in each:
+    if "decode_kept" in each:
         receive = min(each["decode_kept"], each["decode_mean"] / RECEIVED)
         onto = each["decode_mean"] - RECEIVED * receive
         return Codec(each["encode"], each["decode_kept"], receive, onto, each["encode_difference"], source)
-    if compressor.dense:  # all payloads are decoded, then added up
-        return Codec(each["encode"], each["decode"], each["decode"], 0.0, None, source)
-    kept = compressor.bind(RECEIVED).nbytes(size) / (VALUE * size)  # what all placed is added up as it is placed
-    return Codec(each["encode"], each["decode"], kept * each["decode"], each["decode"], None, source)
+    further = max(0.0, each["decode_mean"] - each["decode"]) / (RECEIVED - 1)  # than the first one
+    receive = min(further, each["decode_mean"] / RECEIVED)
+    return Codec(each["encode"], each["decode"], receive, each["decode_mean"] - RECEIVED * receive, None, source)

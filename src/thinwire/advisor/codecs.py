@@ -56,7 +56,7 @@ def _chained(machine: Machine, chain: Chain) -> Codec:
     return Codec(
         encode=select.encode + kept * code.encode,
         decode=select.decode + kept * code.decode,
-        receive=kept * (select.decode + code.decode),
-        onto=select.decode,
+        receive=select.receive + kept * code.decode,
+        onto=select.onto,
         source=f"{to_text(chain)} put together from its parts",
     )

@@ -179,11 +179,8 @@ class _Planned:
 
     def _receiving(self, recursion: Recursion, codec: Codec, values: int, payloads: int) -> float:
         """`decode_mean`: of so many payloads, onto what is remembered; in one pass where a kernel does that."""
-        seconds = values * (payloads * codec.receive + codec.onto)
-        if codec.sender is None:
-            passes = COPY + (COPY + 2 * SUM if recursion.remembers and not recursion.cumulative else 0)
-            seconds += self._moved(passes * values)
-        return seconds
+        remembered = codec.sender is None and recursion.remembers and not recursion.cumulative
+        return values * (payloads * codec.receive + codec.onto) + self._moved((COPY + 2 * SUM) * values * remembered)
 
     def _memory(self, recursion: Recursion, route: str) -> float:
         """The frame's vector and its answer; the states, and for every h and h̄ the place of the next one."""

@@ -6,7 +6,8 @@ remembered, P the payload:
     encode               read x, write P
     decode               read P, write x, which is a fresh tensor; decode_kept: a kept one
     encode_difference    h += a · (x − h) in place: read x and h, write h
-    decode_mean          read P of every worker and the base, write the estimate and what is remembered
+    decode_mean          read P of every worker and the base, write the estimate and what is remembered; without a
+                         kernel onto nothing: read P of every worker, write the estimate
 
 On a GPU the floor of every call is a copy of x.
 """
@@ -22,6 +23,7 @@ from torch import Tensor
 from thinwire import kernels
 from thinwire.advisor.calibration import RECEIVED
 from thinwire.compressors import Compressor
+from thinwire.compressors.base import Onto
 from thinwire.compressors.code import BlockCode
 from thinwire.keys import Key, Purpose
 
@@ -110,6 +112,12 @@ def calls(compressor: Compressor, x: Tensor) -> Mapping[str, tuple[Call, Call]]:
                 fmt, payloads, d, streams, RECEIVED, x.dtype, base, 1.0, 0.5, out=out, after=after
             ),
             floor([payloads, base], [out, after]),
+        )
+    else:
+        among = compressor.encode(x.expand(RECEIVED, d), key.of(range(RECEIVED)))
+        made["decode_mean"] = (
+            lambda: compressor.decode_mean(among, RECEIVED, Onto(), x.dtype),
+            floor([among.data], [out]),
         )
     if x.is_cuda:  # pieces would cost launches there: what memory allows is told by one copy
         return {name: (call, lambda: out.copy_(x)) for name, (call, _) in made.items()}
