@@ -3,9 +3,10 @@
     python benchmarks/calibrate.py
 
 Reads benchmarks/results; writes src/thinwire/advisor/reference.json and benchmarks/predictions/predicted.json. The
-constants come from `collective`, `codec` and, where it was measured, `collective-none`; the steps that they are tested
-on have no part in them. The steps of `grid-…` are predicted by the probes that were taken right before them
-(probe-HOSTS-RATE.json): benchmarks/predictions/grid.json.
+constants come from `collective` and `codec`; the steps that they are tested on have no part in them. What a byte costs
+a processor, from `collective-none`, is added for those steps, which are the lab's: elsewhere network cards carry bytes.
+The steps of `grid-…` are predicted by the probes that were taken right before them (probe-HOSTS-RATE.json):
+benchmarks/predictions/grid.json.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def read(name: str) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def calibrated() -> Calibration:
-    """The constants, of what was measured."""
-    collective, codec = read("collective"), read("codec")
+def calibrated(*, lab: bool) -> Calibration:
+    """The constants, of what was measured: of the lab, whose processors carry the bytes, or of links with cards."""
+    collective, codec, unshaped = (read(name) for name in ("collective", "codec", "collective-none"))
     assert collective is not None
     assert codec is not None
-    return calibrate(collective, codec, read("collective-none"))
+    return calibrate(collective, codec, unshaped if lab else None)
 
 
 def compared(calibration: Calibration) -> list[Compared]:
@@ -74,8 +75,8 @@ def write(file: Path, found: list[Compared], sources: Sequence[str]) -> None:
 
 
 def main() -> None:
-    calibration = calibrated()
-    REFERENCE.write_text(json.dumps(calibration.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    reference, calibration = calibrated(lab=False), calibrated(lab=True)
+    REFERENCE.write_text(json.dumps(reference.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     steps = [told["command"] for name in STEPS if (told := read(name))]
     write(PREDICTED, compared(calibration), [*calibration.sources, *steps])
     if found := probed():

@@ -36,21 +36,30 @@ def made() -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def probed(made: ModuleType) -> list[Compared]:
+    found: list[Compared] = made.probed()
+    return found
+
+
+@pytest.fixture(scope="module")
 def compared(made: ModuleType) -> list[Compared]:
-    found: list[Compared] = made.compared(made.calibrated())
+    found: list[Compared] = made.compared(made.calibrated(lab=True))
     return found
 
 
 def test_the_constants_are_those_of_the_benchmarks(made: ModuleType) -> None:
-    assert made.calibrated() == reference(), "run: python benchmarks/calibrate.py"
+    assert made.calibrated(lab=False) == reference(), "run: python benchmarks/calibrate.py"
 
 
-def test_the_predictions_are_those_of_the_model(made: ModuleType, compared: list[Compared]) -> None:
-    kept = json.loads(made.PREDICTED.read_text(encoding="utf-8"))["steps"]
-    assert [one["name"] for one in kept] == [one.name for one in compared], "run: python benchmarks/calibrate.py"
-    for before, now in zip(kept, compared, strict=True):
-        assert before["predicted"]["seconds"] == pytest.approx(now.predicted.seconds)
-        assert before["measured"] == now.measured
+def test_the_predictions_are_those_of_the_model(
+    made: ModuleType, compared: list[Compared], probed: list[Compared]
+) -> None:
+    for file, found in ((made.PREDICTED, compared), (made.GRID, probed)):
+        kept = json.loads(file.read_text(encoding="utf-8"))["steps"]
+        assert [one["name"] for one in kept] == [one.name for one in found], "run: python benchmarks/calibrate.py"
+        for before, now in zip(kept, found, strict=True):
+            assert before["predicted"]["seconds"] == pytest.approx(now.predicted.seconds)
+            assert before["measured"] == now.measured
 
 
 def test_the_page_shows_them() -> None:
@@ -65,6 +74,14 @@ def test_steps_are_predicted_within_15_per_cent_and_ranked_right(compared: list[
     assert verdict.count >= 27
     assert verdict.median_error < 0.15
     assert verdict.ranked == verdict.pairs > 40
+
+
+def test_steps_after_a_probe_are_predicted_within_15_per_cent_and_ranked_right(probed: list[Compared]) -> None:
+    """2, 4 and 8 hosts, three rates, eight choices each."""
+    verdict = Verdict.of(probed)
+    assert verdict.count == 3 * 3 * 8
+    assert verdict.median_error < 0.15
+    assert verdict.ranked == verdict.pairs > 100
 
 
 def test_a_calibration_survives_json() -> None:
@@ -131,7 +148,7 @@ def test_what_was_not_measured_is_taken_from_its_like(text: str, source: str) ->
 
 
 def test_a_chain_costs_its_parts() -> None:
-    select, code = Codec(1.0, 2.0, 0.1, 2.0), Codec(10.0, 20.0, 20.0, 5.0, 30.0)
+    select, code = Codec(1.0, 2.0, 0.5, 1.5), Codec(10.0, 20.0, 20.0, 5.0, 30.0)
     machine = Machine(codecs={"topk(0.25)": select, "sign()": code})
     found = codec_of(machine, parse_compressor("topk(0.25) >> sign()"))
-    assert (found.encode, found.decode, found.receive, found.onto) == (3.5, 7.0, 5.5, 2.0)
+    assert (found.encode, found.decode, found.receive, found.onto) == (3.5, 7.0, 5.5, 1.5)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 import thinwire as tw
+from thinwire.advisor.calibration import codec_from
 from thinwire.advisor.codecs import codec_of
 from thinwire.advisor.facts import Codec, Machine
 from thinwire.advisor.plan import plan_frames
-from thinwire.probing import run
+from thinwire.probing import codecs, run
 from thinwire.probing.codecs import find_machine, merge_machines
 from thinwire.probing.run import CANDIDATES, compressors_of, links_of
 
@@ -35,6 +37,31 @@ def test_every_candidate_is_measured_and_can_be_planned_with() -> None:
     parts = [part for _, part in said]
     assert parts == sorted(parts)
     assert 0 <= parts[0] <= parts[-1] < 1
+
+
+def test_before_each_call_caches_are_filled_with_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[int] = []
+    fill = torch.Tensor.fill_
+    monkeypatch.setattr(torch.Tensor, "fill_", lambda x, value: written.append(x.nbytes) or fill(x, value))
+    seen: list[int] = []
+    monkeypatch.setattr(codecs, "timer", lambda *_: lambda call: (call(), seen.append(len(written)), 1e-3)[2])
+    monkeypatch.setattr(codecs, "_round", lambda seconds: 1e-3)
+    find_machine([tw.TopK(0.01)], CPU, values=100, seconds=0.01)
+    assert len(seen) > 3 * 4  # a copy and three calls, a first round and at least three
+    assert all(after > before for before, after in pairwise([0, *seen]))
+    assert max(written) == codecs.SWEPT
+
+
+@pytest.mark.parametrize("further", [0.0, 1e-9, 5e-9])
+def test_a_receiver_pays_for_the_first_payload_and_for_each_one_more(further: float) -> None:
+    """Four payloads took what one takes, and three times `further`; a fifth is predicted to take as much more."""
+    size, decode = 1000, 4e-9
+    spent = {"encode": 0.0, "decode": size * decode, "decode_mean": size * (decode + 3 * further)}
+    codec = codec_from(spent, size)
+    of = [codec.onto + payloads * codec.receive for payloads in (1, 4, 5)]
+    assert of[1] == pytest.approx(decode + 3 * further)
+    assert of[2] - of[1] == pytest.approx(min(further, of[1] / 4))
+    assert codec.onto >= 0
 
 
 def test_candidates_share_compressors_and_none_is_measured_twice() -> None:

@@ -137,11 +137,14 @@ def _network(run: Mapping[str, Any], cores: int) -> tuple[Network, float]:
 
 
 def _per_byte(run: Mapping[str, Any], cores: int) -> float:
-    """Of the longest calls, whose fixed costs are nothing beside it."""
+    """Of the longest calls, whose fixed costs are nothing beside it; what it costs in the cheapest of them.
+
+    What others cost beyond that is in the part of the rate that they reach, where there is one.
+    """
     hosts, part = run["hosts"], min(1.0, cores / run["hosts"])
     calls, size = run["sizes"][-1]["calls"], run["sizes"][-1]["size"]
     sent = {"Gloo all_reduce": 2 * (hosts - 1) / hosts, "all_gather": hosts - 1.0, "all_to_all": (hosts - 1) / hosts}
-    return float(median(_seconds(calls, name) * part / (times * size) for name, times in sent.items()))
+    return float(min(_seconds(calls, name) * part / (times * size) for name, times in sent.items()))
 
 
 def _reached(sizes: Sequence[Mapping[str, Any]], names: Sequence[str], sent: Mapping[str, float], rate: float) -> float:
