@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from thinwire._check import call, fault, in_range
 from thinwire.comm.base import Group, Lane, PeerError, Pending
-from thinwire.comm.checksum import seal, unseal
+from thinwire.comm.checksum import check, seal, sums, unseal
 from thinwire.comm.groups import Lent, borrow, default_store, give_back
 from thinwire.comm.peers import Peers
 from thinwire.comm.waiter import Waiter
@@ -157,39 +157,49 @@ class ProcessGroup(Group):
     ) -> Pending:
         """A block of uint8 for each process, (processes, B), or the same one for all, (1, B).
 
-        1. Seal each, if there are checksums; nothing at all needs none. 2. Send. 3. Unseal what comes, (processes, B),
-        and arrange it.
+        1. Seal each, if there are checksums; those of long blocks go by themselves, so that nothing long is copied for
+        them, and nothing at all needs none. 2. Send. 3. Look at what comes, (processes, B), and arrange it.
         """
         size = blocks.shape[1]
-        sent = seal(blocks) if sealed and size else blocks
+        direct = self.device.type == "cpu" and blocks.numel() >= DIRECT
+        sealed = sealed and size > 0
+        told = sums(blocks) if sealed and direct else None
+        sent = seal(blocks) if sealed and not direct else blocks
         out = sent.new_empty(self._processes, sent.shape[1])
+        heard = None if told is None else told.new_empty(self._processes, told.shape[1])
         works: list[Work] = []
         if not size:
             pass
         elif self.device.type != "cpu" and len(sent) < self._processes:
             works = self._begin(name, lane, lambda pg: [pg._allgather_base(out.view(-1), sent.view(-1))])
-        elif self.device.type == "cpu" and sent.shape[1] * len(sent) >= DIRECT:
-            works = self._direct(name, lane, out, sent.expand(self._processes, -1))
+        elif direct:
+            pairs = [(sent, out)] if told is None or heard is None else [(sent, out), (told, heard)]
+            works = self._begin(name, lane, lambda pg: self._direct(pg, pairs))
         else:
             each = sent if len(sent) == self._processes else sent.repeat(self._processes, 1)
             works = self._begin(name, lane, lambda pg: [pg.alltoall_base(out, each, [], [])])
 
         def received() -> Tensor:
-            return arrange(unseal(out, self._rank) if sealed and size else out)
+            if heard is not None:
+                check(out, heard, self._rank)
+            return arrange(unseal(out, self._rank) if sealed and not direct else out)
 
-        return self._pending(name, works, received, sent, lane)
+        return self._pending(name, works, received, (sent, told), lane)
 
-    def _direct(self, name: str, lane: Lane, out: Tensor, sent: Tensor) -> list[Work]:
-        """Row p of `sent` to process p, everyone at once: for long messages quicker than Gloo's own all-to-all."""
-        me, processes = self._rank, self._processes
-        out[me] = sent[me]
+    def _direct(self, pg: dist.ProcessGroup, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Work]:
+        """Row p of what is sent to process p, or the only row, into row p there, everyone at once.
+
+        For long messages quicker than Gloo's own all-to-all. Each pair of processes has its messages in one order.
+        """
+        me, processes, works = self._rank, self._processes, []
         others = [(me + i) % processes for i in range(1, processes)]
-
-        def start(pg: dist.ProcessGroup) -> list[Work]:
-            received = [pg.recv([out[other]], other, 0) for other in reversed(others)]
-            return received + [pg.send([sent[other]], other, 0) for other in others]
-
-        return self._begin(name, lane, start)
+        rows = [(sent.expand(processes, -1), out) for sent, out in pairs]
+        for sent, out in rows:
+            out[me] = sent[me]
+            works += [pg.recv([out[other]], other, 0) for other in reversed(others)]
+        for sent, _ in rows:
+            works += [pg.send([sent[other]], other, 0) for other in others]
+        return works
 
     def _begin(self, name: str, lane: Lane, start: Callable[[dist.ProcessGroup], list[Work]]) -> list[Work]:
         with self.naming(name):
@@ -206,11 +216,11 @@ class ProcessGroup(Group):
                     self._pgs[lane].send([NOTHING], other, KNOCK)
 
     def _pending(
-        self, name: str, works: list[Work], received: Callable[[], Tensor], sent: Tensor, lane: Lane
+        self, name: str, works: list[Work], received: Callable[[], Tensor], sent: object, lane: Lane
     ) -> Pending:
         deadline = time.monotonic() + self._timeout
 
-        def finish(sent: Tensor = sent) -> Tensor:  # keeps it alive until the wire is done with it
+        def finish(sent: object = sent) -> Tensor:  # keeps it alive until the wire is done with it
             for work in works:
                 work.wait(timedelta(seconds=max(deadline - time.monotonic(), 0.01)))  # 0 would mean no limit
             return received()
