@@ -160,44 +160,39 @@ class ProcessGroup(Group):
         1. Seal each, if there are checksums; those of long blocks go by themselves, so that nothing long is copied for
         them, and nothing at all needs none. 2. Send. 3. Look at what comes, (processes, B), and arrange it.
         """
-        size = blocks.shape[1]
+        sealed = sealed and blocks.shape[1] > 0
         direct = self.device.type == "cpu" and blocks.numel() >= DIRECT
-        sealed = sealed and size > 0
-        told = sums(blocks) if sealed and direct else None
-        sent = seal(blocks) if sealed and not direct else blocks
-        out = sent.new_empty(self._processes, sent.shape[1])
-        heard = None if told is None else told.new_empty(self._processes, told.shape[1])
+        parts = [seal(blocks)] if sealed and not direct else [blocks, sums(blocks)] if sealed else [blocks]
+        came = [part.new_empty(self._processes, part.shape[1]) for part in parts]
+        sent, out = parts[0], came[0]
         works: list[Work] = []
-        if not size:
-            pass
-        elif self.device.type != "cpu" and len(sent) < self._processes:
+        if direct:
+            works = self._begin(name, lane, lambda pg: self._direct(pg, parts, came))
+        elif self.device.type != "cpu" and len(sent) < self._processes and sent.shape[1]:
             works = self._begin(name, lane, lambda pg: [pg._allgather_base(out.view(-1), sent.view(-1))])
-        elif direct:
-            pairs = [(sent, out)] if told is None or heard is None else [(sent, out), (told, heard)]
-            works = self._begin(name, lane, lambda pg: self._direct(pg, pairs))
-        else:
+        elif sent.shape[1]:
             each = sent if len(sent) == self._processes else sent.repeat(self._processes, 1)
             works = self._begin(name, lane, lambda pg: [pg.alltoall_base(out, each, [], [])])
 
         def received() -> Tensor:
-            if heard is not None:
-                check(out, heard, self._rank)
+            if sealed and direct:
+                check(out, came[1], self._rank)
             return arrange(unseal(out, self._rank) if sealed and not direct else out)
 
-        return self._pending(name, works, received, (sent, told), lane)
+        return self._pending(name, works, received, parts, lane)
 
-    def _direct(self, pg: dist.ProcessGroup, pairs: Sequence[tuple[Tensor, Tensor]]) -> list[Work]:
-        """Row p of what is sent to process p, or the only row, into row p there, everyone at once.
+    def _direct(self, pg: dist.ProcessGroup, parts: Sequence[Tensor], came: Sequence[Tensor]) -> list[Work]:
+        """Row p of each part to process p, or its only row, everyone at once; of what comes, row p is from process p.
 
         For long messages quicker than Gloo's own all-to-all. Each pair of processes has its messages in one order.
         """
         me, processes, works = self._rank, self._processes, []
         others = [(me + i) % processes for i in range(1, processes)]
-        rows = [(sent.expand(processes, -1), out) for sent, out in pairs]
-        for sent, out in rows:
+        rows = [part.expand(processes, -1) for part in parts]
+        for sent, out in zip(rows, came, strict=True):
             out[me] = sent[me]
             works += [pg.recv([out[other]], other, 0) for other in reversed(others)]
-        for sent, _ in rows:
+        for sent in rows:
             works += [pg.send([sent[other]], other, 0) for other in others]
         return works
 
@@ -216,11 +211,11 @@ class ProcessGroup(Group):
                     self._pgs[lane].send([NOTHING], other, KNOCK)
 
     def _pending(
-        self, name: str, works: list[Work], received: Callable[[], Tensor], sent: object, lane: Lane
+        self, name: str, works: list[Work], received: Callable[[], Tensor], sent: Sequence[Tensor], lane: Lane
     ) -> Pending:
         deadline = time.monotonic() + self._timeout
 
-        def finish(sent: object = sent) -> Tensor:  # keeps it alive until the wire is done with it
+        def finish(sent: Sequence[Tensor] = sent) -> Tensor:  # keeps it alive until the wire is done with it
             for work in works:
                 work.wait(timedelta(seconds=max(deadline - time.monotonic(), 0.01)))  # 0 would mean no limit
             return received()
