@@ -179,7 +179,7 @@ def test_heavy_packages_stay_where_they_are_used(package: str) -> None:
 def test_what_is_imported_from_elsewhere_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     asked = [*project["dependencies"], *project["optional-dependencies"]["parquet"]]
-    declared = {requirement.split(">")[0] for requirement in asked}
+    declared = {requirement.split(">")[0].replace("-", "_") for requirement in asked}
     known = {"thinwire", *declared, *sys.stdlib_module_names}
     known |= {"sklearn", "triton"}  # scikit-learn's other name; triton comes with torch's builds for CUDA
     assert not [str(found) for found in IMPORTS if part_of(found.target) not in known]
