@@ -6,7 +6,8 @@ Workers train a small model by diana(rotated(1)) with local momentum and a GradS
 worker's data (with them the scale falls, without them it grows), closing and attaching anew with the state handed over,
 all by step; workers stopped for a while and workers killed -9, by the clock. Whoever survives a kill stays the same
 process: it leaves the group, waits for the one that takes the dead one's place, and all go on from the newest step that
-all of them saved. The last rank is never killed: its process, and this one, are what must stay flat.
+all of them saved. The last rank is never killed: its process, and this one, are what must stay flat. What it has in use
+is what it says itself at its checkpoints; its resident memory, which contains what the C library keeps free, is shown.
 """
 
 from __future__ import annotations
@@ -35,6 +36,15 @@ from soak_worker import SAVE_EVERY, work
 
 from thinwire.report.grid import Grid
 from thinwire.report.provenance import provenance
+
+IN_USE = "heap_mb", "blocks_k"
+NAMES = {
+    "rss_mb": "resident memory, MB",
+    "fds": "file descriptors",
+    "threads": "threads",
+    "heap_mb": "C heap, MB",
+    "blocks_k": "Python blocks, k",
+}
 
 PAUSE_EVERY, PAUSE = 20.0, (0.2, 3.0)
 """Seconds from one to the next, on average, and of a pause."""
@@ -141,9 +151,12 @@ def finish(gang: Gang, seconds: float = 300.0) -> None:
 def growth(seconds: np.ndarray, values: np.ndarray, blocks: int = 12) -> dict[str, float]:
     """A straight line through the means of blocks of the last three quarters: its growth in an hour, ± 95 %.
 
-    Means of blocks, since samples that follow each other are alike; the first quarter is for caches to fill.
+    Means of blocks, since samples that follow each other are alike; the first quarter is for caches to fill. Of fewer
+    samples than blocks nothing can be told: NaN.
     """
     late = seconds >= seconds[-1] / 4
+    if late.sum() < blocks:
+        return {"mean": float(values.mean()), "an_hour": float("nan"), "plus_minus": float("nan")}
     x, y = (np.array([part.mean() for part in np.array_split(z[late], blocks)]) for z in (seconds, values))
     slope, height = np.polyfit(x - x.mean(), y, 1)
     spread = ((y - height - slope * (x - x.mean())) ** 2).sum() / (blocks - 2)
@@ -158,7 +171,8 @@ def flat(one: dict[str, float]) -> bool:
 
 def read(folder: Path, size: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What the workers said of their checkpoints, and of their failures."""
-    lines = [json.loads(line) for r in range(size) for line in (folder / f"rank-{r}.jsonl").read_text().splitlines()]
+    logs = {rank: (folder / f"rank-{rank}.jsonl").read_text() for rank in range(size)}
+    lines = [{"rank": rank, **json.loads(line)} for rank, log in logs.items() for line in log.splitlines()]
     return [line for line in lines if "digest" in line], [line for line in lines if "failed" in line]
 
 
@@ -169,11 +183,8 @@ def verdict(folder: Path, size: int, samples: list[dict[str, Any]], reference: d
         digests.setdefault(point["step"], set()).add(point["digest"])
     losses = [point["loss"] for point in sorted(points, key=lambda point: point["step"])]
     tenth = max(len(losses) // 10, 1)
-    seconds = np.array([sample["seconds"] for sample in samples])
-    grows = {
-        who: {what: growth(seconds, np.array([s[who][what] for s in samples])) for what in ("rss_mb", "fds", "threads")}
-        for who in ("launcher", "survivor")
-    }
+    in_use = columns_in_use(points, size - 1)
+    grows = grown(columns(samples), in_use)
     named = Counter("names a rank" if "rank" in failure["error"] else failure["error"][:80] for failure in failures)
     return {
         "steps": max(digests),
@@ -188,17 +199,27 @@ def verdict(folder: Path, size: int, samples: list[dict[str, Any]], reference: d
         "scales": [min(p["scale"] for p in points), max(p["scale"] for p in points)],
         "generations": max(point["generation"] for point in points),
         "failures": dict(Counter(f["kind"] for f in failures)) | dict(named),
+        "in_use": in_use,
         "growth": grows,
         "flat": {who: {what: flat(one) for what, one in what_grows.items()} for who, what_grows in grows.items()},
+    }
+
+
+def grown(samples: dict[str, Any], in_use: dict[str, list[float]]) -> dict[str, dict[str, dict[str, float]]]:
+    """How all that was looked at grew."""
+    series = {who: (samples["seconds"], samples[who]) for who in ("launcher", "survivor")}
+    series["survivor, in use"] = in_use["seconds"], {what: in_use[what] for what in IN_USE}
+    return {
+        who: {what: growth(np.array(seconds), np.array(values)) for what, values in looked_at.items()}
+        for who, (seconds, looked_at) in series.items()
     }
 
 
 def told(found: dict[str, Any]) -> Grid:
     """The figures as a table."""
     settings, faults = found["settings"], found["faults"]
-    names = {"rss_mb": "memory, MB", "fds": "file descriptors", "threads": "threads"}
     rows = [
-        (f"{who}: {names[what]}", *(f"{one[key]:.1f}" for key in one), "yes" if found["flat"][who][what] else "**no**")
+        (f"{who}: {NAMES[what]}", *(f"{one[key]:.1f}" for key in one), "yes" if found["flat"][who][what] else "**no**")
         for who, grows in found["growth"].items()
         for what, one in grows.items()
     ]
@@ -212,7 +233,8 @@ def told(found: dict[str, Any]) -> Grid:
         "growth: of a line through the last three quarters, ± 95 %; flat: not above that, or below 1 % an hour",
     )
     quarters = [float(part.mean()) for part in np.array_split(found["samples"]["survivor"]["rss_mb"], 4)]
-    notes += (f"the survivor's memory in each quarter of the time: {', '.join(f'{mb:.1f}' for mb in quarters)} MB",)
+    of_each = ", ".join(f"{mb:.1f}" for mb in quarters)
+    notes += (f"the survivor's resident memory in each quarter of the time: {of_each} MB",)
     done = f"{faults['kills']} kills, {faults['pauses']} pauses"
     title = f"{settings['minutes']:g} minutes, {settings['workers']} workers, {done}"
     return Grid(title, ("", "mean", "growth an hour", "±", "flat"), rows, notes=notes)
@@ -225,6 +247,13 @@ def columns(samples: list[dict[str, Any]]) -> dict[str, Any]:
         for who in ("launcher", "survivor")
     }
     return {"seconds": [round(sample["seconds"], 1) for sample in samples], **series}
+
+
+def columns_in_use(points: list[dict[str, Any]], survivor: int) -> dict[str, list[float]]:
+    """What the survivor said that it has in use, a list for each figure."""
+    said = [point for point in points if point["rank"] == survivor]
+    series = {what: [round(point[what], 3) for point in said] for what in IN_USE}
+    return {"seconds": [round(point["time"] - said[0]["time"], 1) for point in said], **series}
 
 
 def undisturbed(size: int, steps: int) -> dict[int, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import hashlib
 import json
 import os
 import random
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -113,12 +115,33 @@ def train(training: Training, store: dist.Store, generation: int, rest: float, u
             continue
         training.checkpoints.save(training.step)
         said = {"step": training.step, "digest": training.digest(), "loss": float(np.nanmean(losses))}
-        said |= {"scale": training.scaler.get_scale(), "pid": os.getpid(), "generation": generation}
+        said |= {"scale": training.scaler.get_scale(), "pid": os.getpid(), "generation": generation, **in_use()}
         say(training.folder, rank, **said)
         losses = []
         told = torch.tensor([float(rank == 0 and (store.check(["over"]) or training.step == until))])
         dist.broadcast(told, 0)
         over = bool(told.item())
+
+
+FIELDS = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+
+
+class _Mallinfo2(ctypes.Structure):
+    """What glibc (2.33 and later) tells of its heap, in bytes."""
+
+    _fields_ = tuple((name, ctypes.c_size_t) for name in FIELDS)
+
+
+def in_use() -> dict[str, float]:
+    """What this process has asked for and not given back: of the C library, tensors among it, and of Python's objects.
+
+    The resident memory is more: it contains what the C library keeps free, between pieces that are in use.
+    """
+    gc.collect()
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _Mallinfo2
+    heap = mallinfo2()
+    return {"heap_mb": (heap.uordblks + heap.hblkhd) / 1e6, "blocks_k": sys.getallocatedblocks() / 1e3}
 
 
 def say(folder: Path, rank: int, **what: Any) -> None:

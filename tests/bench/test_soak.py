@@ -42,6 +42,26 @@ def test_growth_is_seen_through_noise(script: ModuleType, an_hour: float, expect
     assert script.flat(found) is expected
 
 
+def test_growth_of_too_few_samples_is_not_told(script: ModuleType) -> None:
+    found = script.growth(np.arange(12.0), np.ones(12))
+    assert found["mean"] == 1.0
+    assert np.isnan(found["an_hour"])
+    assert not script.flat(found)
+
+
+def test_what_is_in_use_follows_what_is_taken(script: ModuleType) -> None:
+    in_use = sys.modules["soak_worker"].in_use
+    before = in_use()
+    taken, listed = np.ones(2**22), [[i] for i in range(100_000)]  # 33.6 MB, and 100 thousand lists
+    during = in_use()
+    assert during["heap_mb"] - before["heap_mb"] == pytest.approx(taken.nbytes / 1e6, abs=3.0)
+    assert during["blocks_k"] - before["blocks_k"] >= len(listed) / 1e3
+    del taken, listed
+    after = in_use()
+    assert after["heap_mb"] == pytest.approx(before["heap_mb"], abs=3.0)
+    assert after["blocks_k"] == pytest.approx(before["blocks_k"], abs=10.0)
+
+
 def test_a_short_soak_ends_well(tmp_path: Path) -> None:
     """Flatness needs longer, so that the exit code says nothing; the bits do."""
     file = tmp_path / "soak.json"
@@ -53,3 +73,4 @@ def test_a_short_soak_ends_well(tmp_path: Path) -> None:
     assert found["as_undisturbed"]
     assert found["losses_finite"]
     assert found["last_loss"] < found["first_loss"]
+    assert set(found["growth"]["survivor, in use"]) == {"heap_mb", "blocks_k"}
