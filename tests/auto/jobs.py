@@ -279,3 +279,29 @@ def warmed_up(rank: int, size: int, first: int) -> tuple[list[int], list[str]]:
     wire.close()
     assert looks == 1
     return held, ways
+
+
+def expecting(rank: int, size: int, file: str) -> tuple[tuple[str, ...], bool]:
+    """Steps that are expected to take an hour: what is noted, and whether another wire takes the state."""
+    net, model = build()
+    link = "diana(rotated(1))"
+    wire = tw.attach(model, link, expected=3600)
+    wire.log(file)
+    for number in range(110):
+        step(rank, net, model, number)
+    notes, state = wire.stats().notes, wire.state_dict()
+    wire.close()
+    again = tw.attach(build()[1], link)
+    again.load_state_dict(state)
+    loaded = again.steps == 110 and "auto" not in state
+    again.close()
+    return notes, loaded
+
+
+def refused(rank: int, size: int, what: dict[str, Any]) -> str:
+    """What "auto" says to something that it cannot do."""
+    try:
+        tw.attach(build()[1], **what)
+    except ValueError as error:
+        return str(error)
+    return "no error"

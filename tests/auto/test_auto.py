@@ -143,3 +143,8 @@ def test_of_a_long_warm_up_only_the_last_steps_are_looked_at(fleet: Fleet) -> No
         assert max(held) == DECIDED
         assert not any(held[: first - DECIDED])
         assert set(ways[: first + 1]) == {"float32"}
+
+
+def test_a_warm_up_of_fewer_than_no_steps_is_refused(fleet: Fleet) -> None:
+    for said in fleet.run(jobs.refused, {"warmup_steps": -1}):
+        assert said == "warmup_steps=-1: warmup_steps must be at least 0."

@@ -43,11 +43,13 @@ def test_from_constants_alone(tmp_path: Path) -> None:
     assert code == 0
     assert "8 workers on links of 20 Mb/s" in said
     assert "Recommended: diana(rotated(bits=1)), momentum 0.9." in said
-    assert "momentum=tw.take_momentum(optimizer)" in said
     assert "What another bandwidth would change: up to" in said
     told = json.loads(file.read_text(encoding="utf-8"))
     assert (told["kind"], told["compress"], told["workers"]) == ("advice", True, 8)
     assert told["grids"][0]["rows"][0][0] == told["recommended"]
+    seconds = f"{told['options'][0]['step']['seconds']:.3g}"
+    link = '"diana(rotated(bits=1))"'
+    assert f"tw.attach(model, {link}, momentum=tw.take_momentum(optimizer), expected={seconds})" in said
 
 
 def test_do_not_compress_is_an_advice() -> None:

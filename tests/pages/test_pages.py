@@ -85,6 +85,18 @@ def test_the_numbers_of_the_tables_are_those_of_the_log(tmp_path: Path) -> None:
     assert [row[0] for row in errors.rows[1:]] == ["0.weight", "2.weight"], "in the model's order"
 
 
+def test_what_was_expected_stands_beside_what_was_measured(tmp_path: Path) -> None:
+    lines = [files.line(step) for step in range(1, 21)]
+    foretold = files.write(tmp_path / "foretold.jsonl", files.header(expected=0.08), *lines)
+    found, _ = made(foretold)
+    assert found.table("The runs").cell("foretold", "expected") == "80"
+    assert "; a step takes 100 ms, and 80 ms were expected." in " ".join(found.words)
+    both, _ = made(foretold, files.log(tmp_path / "other.jsonl"))
+    runs = both.table("The runs")
+    assert [runs.cell(name, "expected") for name in ("foretold", "other")] == ["80", "–"]
+    assert "expected" not in made(tmp_path / "other.jsonl")[0].table("The runs").heads
+
+
 def test_what_is_kept_in_the_repository_has_its_page() -> None:
     found, html = made(*files.KEPT)
     checked(found, html)

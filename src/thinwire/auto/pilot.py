@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from math import prod
-from statistics import median
 from typing import Any
 
 from torch import Tensor
@@ -24,6 +23,7 @@ from thinwire.auto.look import Place, look
 from thinwire.auto.samples import Samples
 from thinwire.auto.timing import StepTimer, Timed
 from thinwire.auto.trials import Ways
+from thinwire.auto.windows import Pace, Windows
 from thinwire.comm import ProcessGroup
 from thinwire.link import Link
 from thinwire.probing.together import everyones
@@ -33,15 +33,6 @@ from thinwire.training.trained import Trained
 
 Look = Callable[[ProcessGroup, Ways, int, Settings], Place]
 """Gives what there is, the same on all workers, for these ways and so many values."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """In steps: how many are measured before a decision, how many before them do not count, how long a window is."""
-
-    measured: int = 4
-    skip: int = 2
-    window: int = 50
 
 
 @dataclass
@@ -89,8 +80,7 @@ class AutoPilot:
         self._kept = _Kept()
         self._timer: StepTimer | None = None
         self._samples: Samples | None = None
-        self._last: float | None = None
-        self._took: list[float] = []
+        self._windows = Windows(self._pace, now)
 
     def begin(self, wire: Wire) -> None:
         """Time the step, and whenever it is time ask the others and decide. One worker has nothing to decide."""
@@ -129,27 +119,16 @@ class AutoPilot:
             self._samples = None
 
     def _watching(self, wire: Wire) -> None:
-        now = self._now()
-        if self._last is not None and self._kept.passed > self._pace.skip:  # after a turn all is touched anew
-            self._took.append(now - self._last)
-        self._last = now
-        if self._kept.passed >= self._pace.skip + self._pace.window:
-            self._compared(wire)
-
-    def _compared(self, wire: Wire) -> None:
-        """At the end of a window."""
-        measured = max(everyones(self._group, median(self._took) if self._took else 0.0))
-        kept, self._took = self._kept, []
-        kept.passed = self._pace.skip
-        if not measured:
+        took = self._windows.step()
+        if took is None:
             return
+        measured, kept = max(everyones(self._group, took)), self._kept
         watch = Watch(kept.expected, kept.strikes).after(measured)
         kept.strikes = watch.strikes
         if watch.drifted:
             told = f"{seconds_text(measured)} and not the {seconds_text(kept.expected)} predicted"
             wire.note(f"step {wire.steps}: auto: a step takes {told}: choosing anew")
             self._kept = _Kept(chosen=True, corrections=kept.corrections)
-            self._last = None
             self._looking(wire)
 
     def _decided(self, wire: Wire, timed: Timed | None) -> tuple[Decision, float] | None:
@@ -205,7 +184,7 @@ class AutoPilot:
             wire.note(f"step {wire.steps}: auto: {wire.way} stays: {error}")
             expected = now
         self._kept = _Kept(False, 0, expected, 0, True, self._kept.corrections)
-        self._last, self._took = None, []
+        self._windows.restart()
 
     def state_dict(self) -> dict[str, Any]:
         """Where it stands, as numbers."""
@@ -215,4 +194,5 @@ class AutoPilot:
         """Go on from there; a window, or the timing of steps, that was begun begins anew."""
         self._kept = _Kept(**state) if state else _Kept()
         self._kept.passed = 0
-        self._timer, self._samples, self._last, self._took = None, None, None, []
+        self._timer, self._samples = None, None
+        self._windows.restart()

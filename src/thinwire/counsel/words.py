@@ -137,7 +137,9 @@ def _use(option: Option) -> Iterator[str]:
         )
         return
     momentum = "" if proposal.momentum is None else ", momentum=tw.take_momentum(optimizer)"
-    yield f'In your script: wire = tw.attach(model, "{proposal.choice.name}"{momentum})'
+    expected = f", expected={option.step.seconds:.3g}"
+    yield f'In your script: wire = tw.attach(model, "{proposal.choice.name}"{momentum}{expected})'
+    yield "expected: the step's seconds; if steps come to take otherwise, you are told."
     if proposal.momentum is not None:
         yield (
             "Its local momentum takes the place of the optimiser's own (take_momentum switches that off): for SGD with "

@@ -133,7 +133,20 @@ def _others(logs: Sequence[RunLog], losses: Sequence[str]) -> list[Figure]:
 
 def _runs(logs: Sequence[RunLog]) -> Grid:
     losses = _losses(logs)
-    heads = ("", "workers", "steps", "skipped", "ms a step", "sent a step", "fewer bytes", "seconds", "sent", *losses)
+    expects = ["expected"] * any("expected" in log.header for log in logs)
+    heads = (
+        "",
+        "workers",
+        "steps",
+        "skipped",
+        "ms a step",
+        *expects,
+        "sent a step",
+        "fewer bytes",
+        "seconds",
+        "sent",
+        *losses,
+    )
     rows = [
         (
             log.name,
@@ -141,6 +154,7 @@ def _runs(logs: Sequence[RunLog]) -> Grid:
             f"{sum(line['steps'] for line in log.lines):,}",
             str(sum(line["skipped"] for line in log.lines)),
             _ms(log.median("seconds")),
+            *(_ms(log.header.get(name)) for name in expects),
             bytes_text(sum(_median(log, way) for way in ("bytes_up", "bytes_down"))),
             _times(_ratio(log)),
             f"{log.seconds[-1]:.4g}" if log.lines else NONE,
@@ -151,6 +165,8 @@ def _runs(logs: Sequence[RunLog]) -> Grid:
     ]
     notes = [f"{log.name}: {log.header['link']}" for log in logs]
     notes.append("ms a step, sent a step: medians; fewer bytes: than a float32 all-reduce; sent: by a worker")
+    if expects:
+        notes.append("expected: the milliseconds of a step that the script said were predicted")
     if losses:
         notes.append(f"{', '.join(losses)}: the mean over the last tenth of the lines")
     return Grid("The runs", heads, rows, notes=notes)
@@ -187,9 +203,13 @@ def _verdict(logs: Sequence[RunLog]) -> list[str]:
 
 
 def _alone(log: RunLog) -> str:
-    exposed, step = log.median("exposed"), log.median("seconds")
-    waits = "" if exposed is None or not step else f"; {exposed / step:.0%} of a step is exposed communication"
-    return f"{log.name}: {_in_all(log)}, {_times(_ratio(log))} fewer bytes than a float32 all-reduce{waits}."
+    exposed, step, expected = log.median("exposed"), log.median("seconds"), log.header.get("expected")
+    said = f"{log.name}: {_in_all(log)}, {_times(_ratio(log))} fewer bytes than a float32 all-reduce"
+    if exposed is not None and step:
+        said += f"; {exposed / step:.0%} of a step is exposed communication"
+    if expected is not None:
+        said += f"; a step takes {_ms(step)} ms, and {_ms(expected)} ms were expected"
+    return f"{said}."
 
 
 def _against(log: RunLog, base: RunLog) -> str:

@@ -1,7 +1,8 @@
 """thinwire in training: DDP's hook, the engine behind it, and functions for other loops."""
 
+from thinwire.training.beside import Pilot, Watcher
 from thinwire.training.checkpoint import Checkpoints
-from thinwire.training.ddp import Pilot, Wire
+from thinwire.training.ddp import Wire
 from thinwire.training.functional import LinkMemory, all_reduce, reduce_gradients_
 from thinwire.training.log import Log
 from thinwire.training.momentum import take_momentum
@@ -20,6 +21,7 @@ __all__ = [
     "Stages",
     "Stats",
     "Tally",
+    "Watcher",
     "Wire",
     "all_reduce",
     "reduce_gradients_",

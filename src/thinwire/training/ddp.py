@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from thinwire.comm.base import Group
 from thinwire.link import Link
 from thinwire.spec import parse_sender
 from thinwire.training import state as saved
+from thinwire.training.beside import Pilot, Watcher
 from thinwire.training.log import NO_LOG, Board, Log, begin
 from thinwire.training.plain import DTYPES, Plain
 from thinwire.training.policy import Policy, Sender
@@ -28,25 +29,6 @@ from thinwire.training.reducer import Reducer, Settings
 from thinwire.training.stats import Stats, Tally
 from thinwire.training.trained import Trained
 from thinwire.training.ways import ByLink, Way
-
-
-class Pilot(Protocol):
-    """Who may have a wire turn to another way, and what it is told for that."""
-
-    def begin(self, wire: Wire) -> None:
-        """A step's first gradient is there, and none was taken. Here all workers meet, and the wire may be turned."""
-
-    def ready(self, name: str, gradient: Tensor) -> None:
-        """A gradient is complete, of this parameter; it is still this worker's own. Some are told of twice."""
-
-    def sent(self, bucket: Future[Tensor], *, last: bool) -> Future[Tensor]:
-        """A bucket is on its way; what is given back takes its place."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What it has decided, as numbers and texts."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
 
 
 class Wire:
@@ -63,7 +45,12 @@ class Wire:
     """
 
     def __init__(
-        self, on: Trained, first: torch.dtype | Sender | Policy, settings: Settings, pilot: Pilot | None = None
+        self,
+        on: Trained,
+        first: torch.dtype | Sender | Policy,
+        settings: Settings,
+        pilot: Pilot | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         """All workers call this together; `settings.link` is of no account.
 
@@ -82,7 +69,7 @@ class Wire:
         self._one = torch.ones((), device=on.group.device)
         self._optimizers = [weakref.ref(optimizer) for optimizer in on.optimizers]  # they hold the parameters
         self._names, self._values = on.named, on.values
-        self._settings, self._pilot = settings, pilot
+        self._settings, self._pilot, self._watcher = settings, pilot, watcher
         self._expecting = self._begun = self._closed = False
         self._notes: list[str] = []
         self._last, self._before = Tally(), Tally()
@@ -278,7 +265,10 @@ class Wire:
             ValueError: the file cannot be written, or holds something else; TensorBoard is not installed.
         """
         self._log.close()
-        self._log = begin(path, self._group.ranks.start, self._way.facts(), every, tensorboard, self._notes)
+        facts = self._way.facts()
+        if self._watcher is not None:
+            facts |= {"expected": self._watcher.seconds}
+        self._log = begin(path, self._group.ranks.start, facts, every, tensorboard, self._notes)
         self._way.listener = self._log.heard
         return self._log
 
@@ -340,6 +330,8 @@ class Wire:
         self._begun = True
         if self._pilot is not None:
             self._pilot.begin(self)
+        if self._watcher is not None:
+            self._watcher.begin(self)
         if self._scaler is not None:
             self._scale = self._scaler.scale(self._one)
 
