@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -38,22 +36,3 @@ class FrozenAdam(torch.optim.Optimizer):
             for p in group["params"]:
                 scale = (self.v[self.names[p]] / corrected).sqrt_().add_(EPSILON)
                 p.mul_(1 - group["lr"] * DECAY).addcdiv_(p.grad, scale, value=-group["lr"])
-
-
-class Geometry:
-    """s · C(v / s), with s = (√v̂ + ε)^power: noise in the proportions that Adam divides by, not in the block's.
-
-    s is what every worker's optimiser holds alike. From the sixth step on; before, s is 1.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, names: Sequence[str], model: nn.Module, power: float) -> None:
-        parameters = dict(model.named_parameters())
-        self.optimizer, self.listed, self.power, self.t = optimizer, [parameters[n] for n in names], power, 0
-
-    def scale(self) -> Tensor:
-        """(d,), s of this step."""
-        self.t += 1
-        if self.t <= 5:
-            return torch.ones(sum(p.numel() for p in self.listed))
-        v = torch.cat([self.optimizer.state[p]["exp_avg_sq"].reshape(-1) for p in self.listed])
-        return (v / (1 - BETA2 ** (self.t - 1))).sqrt_().add_(EPSILON).pow_(self.power)

@@ -10,7 +10,7 @@ from thinwire.link import Link
 from thinwire.spec import parse_sender
 from thinwire.training.reducer import Settings
 
-BETA = 0.9
+BETA, BETA2 = 0.9, 0.95
 LARGE = 1 << 23
 """The length of a frame of a large model: its route is taken, since for our small ones latency would decide."""
 
@@ -20,7 +20,7 @@ class Method:
     """One row: a link up, one down where the default will not do, and β of the workers' own running averages.
 
     With `momentum` the optimiser has none of its own. `group` says who it is: the optimiser run dense, what others
-    use, ours, or one that is tried: in Adam's `geometry` to that power, or with a `frozen` variance.
+    use, ours, in a `geometry` of that β₂ if it has one, or one that is tried: with a `frozen` variance.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Method:
     down: str | None = None
     momentum: float | None = None
     dense_steps: int = 0
-    geometry: float = 0.0
+    geometry: float | None = None
     frozen: bool = False
 
     @property
@@ -42,12 +42,12 @@ class Method:
         """What `attach` would be given, and the route that it would take with a model of millions of parameters."""
         sender = parse_sender(self.link)
         down = None if self.down is None else tw.parse_link(self.down)
-        momentum = None if self.geometry else self.momentum  # the averages are then made outside, and scaled
         route = None
         if isinstance(sender, Link):
             costs = route_bytes(sender.bind(workers), self.downlink(sender, workers), LARGE, workers)
             route = min(costs, key=lambda name: (costs[name], name))
-        return Settings(sender, down, route, momentum=momentum, warmup_steps=self.dense_steps, seed=seed)
+        own = {"momentum": self.momentum, "geometry": self.geometry}
+        return Settings(sender, down, route, **own, warmup_steps=self.dense_steps, seed=seed)
 
     def downlink(self, link: Link, workers: int) -> Link:
         """What owners send by in the sharded route."""
@@ -73,6 +73,10 @@ def _ours(name: str, label: str, link: str, down: str | None = None) -> Method:
 
 def _both(name: str, label: str, link: str) -> Method:
     return _ours(name, label, link, link)
+
+
+def _scaled(name: str, label: str, link: str) -> Method:
+    return Method(name, label, "ours", link, "diana(rotated(1))", momentum=BETA, geometry=BETA2)
 
 
 TOP2 = "topk(0.02) >> dither(bits=4, rounding='nearest')"
@@ -106,11 +110,12 @@ METHODS: dict[str, Method] = {
         _both("ef-quarter-m", "EF21, 1 bit of ¼", f"ef21(({QUARTER}).contractive())"),
         _both("top2-m", "EF21, Top-2 %, 4 bits", f"ef21({TOP2})"),
         _row("lowrank-4-m", "PowerSGD, rank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
+        # ours, in the geometry of what came back
+        _scaled("rot1-g", "DIANA, 1 bit, Adam's geometry", "diana(rotated(1))"),
+        _scaled("half-g", "DIANA, 1 bit of ½, Adam's geometry", "diana(randk(0.5) >> rotated(1))"),
+        _scaled("quarter-g", "DIANA, 1 bit of ¼, Adam's geometry", f"diana({QUARTER})"),
         # tried
         _row("one-bit-adam", "1-bit Adam", "tried", "ef14(sign())", momentum=BETA, dense_steps=80, frozen=True),
-        _row(
-            "rot1-geo", "DIANA, 1 bit, √ of Adam's geometry", "tried", "diana(rotated(1))", momentum=BETA, geometry=0.5
-        ),
     )
 }
 """Every method by its name, in the order of the tables."""

@@ -14,7 +14,7 @@ from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import thinwire as tw
-from frontier_lib.experiments import FrozenAdam, Geometry
+from frontier_lib.experiments import FrozenAdam
 from frontier_lib.methods import METHODS, Method
 from frontier_lib.plan import Config
 from frontier_lib.tasks import TASKS, schedule
@@ -101,7 +101,7 @@ def run(config: Config, folder: Path) -> dict[str, Any]:
         "dense_bytes": last.dense_bytes,
         "ratio": last.ratio,
         "ratio_whole": total.ratio,
-        "memory": round(kept(reducer) + (method.geometry > 0), 3),  # the averages that are made outside
+        "memory": round(kept(reducer), 3),
         "parameters": sum(p.numel() for p in model.parameters()),
         "routes": list(reducer.stats().routes),
         "seconds": round(time.perf_counter() - begun, 1),
@@ -120,7 +120,6 @@ def _train(
     told_by = gradients(model, task.loss)
     parameters = dict(model.named_parameters())
     told = Told(method.momentum, [slot.name for frame in reducer.frames for slot in frame.slots])
-    geometry = Geometry(optimizer, told.names, model, method.geometry) if method.geometry else None
     looks = {config.steps * (i + 1) // LOOKS - 1 for i in range(LOOKS)}
     errors: list[tuple[int, float, float]] = []
     losses: list[tuple[int, float]] = []
@@ -133,15 +132,11 @@ def _train(
         told.add(each)
         if isinstance(optimizer, FrozenAdam):
             optimizer.see(each)
-        scale = None if geometry is None else geometry.scale()
-        if scale is not None:
-            each = cut(told.each / scale, parameters, told.names)
         for name, rows in each.items():
             for row, gradient in enumerate(rows):
                 reducer.put(name, gradient, row)
         estimates = finish_all([reducer.reduce(number) for number in range(len(reducer.frames))])
         got = torch.cat([estimate[: frame.d] for frame, estimate in zip(reducer.frames, estimates, strict=True)])
-        got = got if scale is None else got * scale
         for name, gradient in cut(got[None], parameters, told.names).items():
             parameters[name].grad = gradient[0]
         if step in looks:
@@ -170,6 +165,6 @@ def kept(reducer: Reducer) -> float:
     for carrier in reducer.carriers:
         for name, part in carrier.state_dict().items():
             if isinstance(part, Tensor):
-                heard = name in ("down.mean", "basis") or (name == "up.mean" and len(part) == 1)
+                heard = name in ("down.mean", "basis", "squares") or (name == "up.mean" and len(part) == 1)
                 count += part.numel() if heard else part.numel() / n
     return count / sum(frame.d for frame in reducer.frames)

@@ -116,7 +116,7 @@ def test_every_method_says_what_it_needs() -> None:
         if method.pending() is None:
             for workers in (4, 16):
                 settings = method.settings(workers, seed=1)
-                assert settings.momentum == (None if method.geometry else method.momentum)
+                assert (settings.momentum, settings.geometry) == (method.momentum, method.geometry)
                 assert settings.route in (None, "allreduce", "gather", "sharded")
 
 

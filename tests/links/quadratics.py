@@ -14,6 +14,7 @@ import torch
 import thinwire as tw
 from thinwire.keys import Purpose
 from thinwire.rounds import finish
+from thinwire.training.scaled import Scaled
 
 Array = npt.NDArray[np.float64]
 SEED = 7
@@ -77,16 +78,18 @@ def run(
     route: str | None = "gather",
     seed: int = SEED,
     dense_start: bool = False,
+    geometry: float | None = None,
 ) -> tuple[list[Array], tw.Exchange]:
     """x^1, x^2, … of gradient steps on what the link delivers, and the exchange as it is then."""
     exchange = tw.Exchange(
         link, problem.b.shape[1], tw.LocalGroup(problem.n), route=route, seed=seed, dtype=torch.float64
     )
+    carrier = exchange if geometry is None else Scaled(exchange, geometry)
     x, xs = problem.start, []
     for k in range(steps):
         v = torch.from_numpy(problem.grads(x))
-        outcome = finish(exchange.round(v, k, dense=dense_start and k == 0))
-        exchange.commit(outcome)
+        outcome = finish(carrier.round(v, k, dense=dense_start and k == 0))
+        carrier.commit(outcome)
         x = x - gamma * outcome.estimate.numpy()
         xs.append(x)
     return xs, exchange

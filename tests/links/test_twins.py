@@ -50,6 +50,15 @@ class TestUnbiased:
         assert omega is not None
         check(tw.diana(C), twin.diana, C=real(C), alpha=1 / (1 + omega))
 
+    def test_diana_in_a_geometry(self, C: tw.Compressor) -> None:
+        omega = C.bind(PROBLEM.n).omega(12)
+        assert omega is not None
+        xs, _ = run(PROBLEM, tw.diana(C), GAMMA, STEPS, geometry=0.9)
+        expected = twin.diana_scaled(
+            PROBLEM.grads, real(C), PROBLEM.start, GAMMA, STEPS, alpha=1 / (1 + omega), beta2=0.9
+        )
+        np.testing.assert_allclose(np.stack(xs), np.stack(expected), rtol=1e-6, atol=1e-6)
+
     def test_dasha(self, C: tw.Compressor) -> None:
         omega = C.bind(PROBLEM.n).omega(12)
         assert omega is not None

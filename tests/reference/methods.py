@@ -55,6 +55,22 @@ def diana(
     return xs
 
 
+def diana_scaled(
+    grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float, beta2: float
+) -> list[Array]:
+    """DIANA on v / s, s = (√q + 1e-8)^½ with q the running mean square of the estimates; s = 1 where q = 0."""
+    h_i, h, q, xs = np.zeros_like(grads(x)), np.zeros_like(x), np.zeros_like(x), []
+    for k in range(steps):
+        s = np.where(q > 0, np.sqrt(np.sqrt(q) + 1e-8), 1.0)
+        delta = C(grads(x) / s - h_i, k)
+        estimate = s * (h + delta.mean(0))
+        h_i, h = h_i + alpha * delta, h + alpha * delta.mean(0)
+        q = np.where(q > 0, beta2 * q + (1 - beta2) * estimate**2, estimate**2)
+        x = x - gamma * estimate
+        xs.append(x)
+    return xs
+
+
 def ef21(grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, prox: Prox = none) -> list[Array]:
     """Richtárik et al. (2021), algorithm 2, with g_i⁰ = C(∇f_i(x⁰)); with a prox as in EF-BV."""
     g_i, xs = C(grads(x), 0), []

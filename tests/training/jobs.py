@@ -252,3 +252,29 @@ def load_across(rank: int, size: int) -> tuple[str, int, tuple[str, ...]]:
     fresh = all(not bool(part.any()) for parts in linked.state_dict()["parameters"].values() for part in parts.values())
     linked.close()
     return said, linked.state_dict()["steps"] if fresh else -1, linked.stats().notes
+
+
+def in_geometry(rank: int, size: int) -> tuple[torch.Tensor, list[float], dict[str, str]]:
+    """AdamW, whose momentum the workers have: weights, losses, and what the state says of the settings."""
+    net, model = build()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, betas=(0.9, 0.95))
+    beta = tw.take_momentum(optimizer)
+    wire = tw.attach(model, "diana(rotated(1))", momentum=beta, geometry=0.95)
+    losses = []
+    for step in range(40):
+        optimizer.zero_grad()
+        loss = model(data(rank, step % 4)).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    state = wire.state_dict()
+    wire.close()
+    return weights(net), losses, state["settings"]
+
+
+def auto_in_geometry(rank: int, size: int) -> str:
+    try:
+        tw.attach(build()[1], geometry=0.95)
+    except ValueError as error:
+        return str(error)
+    return "no error"

@@ -14,6 +14,7 @@ import thinwire as tw
 from thinwire.exchange import Exchange
 from thinwire.rounds import finish_all
 from thinwire.training.reducer import Reducer, Settings
+from thinwire.training.scaled import SQUARES, Scaled
 
 SHAPES = {"tables.words": (9, 5), "layer.weight": (8, 4), "layer.bias": (7,), "head.weight": (5, 5)}
 """Nothing divides by 2 or 3."""
@@ -80,11 +81,15 @@ def remembered(reducer: Reducer) -> list[dict[str, Tensor]]:
     """What this process' workers remember, by frame: h, v_prev, e and averages (rows, d), and what all know."""
     found = []
     for number, carrier in enumerate(reducer.carriers):
+        squares = {}
+        if isinstance(carrier, Scaled):
+            carrier, squares = carrier.inner, {SQUARES: carrier.squares.clone()}
         assert isinstance(carrier, Exchange)
         parts = {f"up.{name}": part[:, : carrier.d].clone() for name, part in carrier.state[0].tensors().items()}
         parts |= {f"down.{name}": part.clone() for name, part in carrier.state[1].tensors().items()}
         if carrier.route == "sharded" and "up.mean" in parts:
             parts["up.mean"] = carrier.state[0].tensors()["mean"].clone()  # shares: the owners'
+        parts |= squares
         if number in reducer.averages:
             parts["average"] = reducer.averages[number][:, : carrier.d].clone()
         found.append(parts)
@@ -98,7 +103,9 @@ def together(by_rank: list[list[dict[str, Tensor]]]) -> list[dict[str, Tensor]]:
         frame = {}
         for name in frames[0]:
             parts = [parts[name] for parts in frames]
-            common = name == "down.mean" or (name == "up.mean" and all(bits(p) == bits(parts[0]) for p in parts))
+            common = name in ("down.mean", SQUARES) or (
+                name == "up.mean" and all(bits(p) == bits(parts[0]) for p in parts)
+            )
             frame[name] = parts[0] if common else torch.cat(parts)
         joined.append(frame)
     return joined
@@ -106,7 +113,7 @@ def together(by_rank: list[list[dict[str, Tensor]]]) -> list[dict[str, Tensor]]:
 
 def chosen(state: dict[str, Any], ranks: list[int], route: str) -> dict[str, Any]:
     """Of the state of a process that holds all workers, what these would have saved, in this order."""
-    common = {"up.mean", "down.mean"} if route != "sharded" else {"down.mean"}
+    common = {"up.mean", "down.mean", SQUARES} if route != "sharded" else {"down.mean", SQUARES}
 
     def rows(parts: dict[str, Any]) -> dict[str, Any]:
         return {k: v if k in common or not isinstance(v, Tensor) else v[ranks] for k, v in parts.items()}

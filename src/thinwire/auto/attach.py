@@ -34,6 +34,7 @@ def attach(
     link: Sender | Policy | str = AUTO,
     *,
     momentum: float | None = None,
+    geometry: float | None = None,
     scaler: GradScaler | None = None,
     optimizer: Optimizer | Iterable[Optimizer] = (),
     down: Link | str | None = None,
@@ -62,6 +63,9 @@ def attach(
             what was decided, and why, stands in the notes of `stats()`.
         momentum: β of local momentum: what travels is each worker's running average of its gradients, a slower vector,
             whose differences are small. `take_momentum(optimizer)` switches the optimiser's own off and gives its β.
+        geometry: β₂ of running mean squares of what comes back, which every worker makes for itself: Adam's own. The
+            link then sends v / s, with s the root of Adam's divisor, so that a code's noise is small where Adam makes
+            much of it. For links that owe nothing: not `ef14`, `LowRank`, "auto".
         scaler: the GradScaler that scales the losses. What travels, and all memory, is then in the gradients' own
             units, so that a change of the scale is no news to the link. It is asked in each backward pass.
         optimizer: whose learning rates say what an error that `ef14` remembers is worth when they change: what is owed
@@ -99,6 +103,9 @@ def attach(
     if auto and expected is not None:
         rule = '"auto" expects what it predicts itself'
         raise ValueError(fault(call("attach", link=AUTO, expected=expected), rule, None, "Leave `expected` out."))
+    if auto and geometry is not None:
+        rule = 'a geometry is that of a link, and not of whatever "auto" chooses'
+        raise ValueError(fault(call("attach", link=AUTO, geometry=geometry), rule, None, "Name a link."))
     watcher = None if expected is None else Expectation(expected, first=warmup_steps)
     trained = Trained.of(model, scaler=scaler, optimizer=optimizer, timeout=timeout, checksum=checksum)
     trained.group.agree({"link": "auto" if auto else "given", **trained.facts})
@@ -108,6 +115,7 @@ def attach(
         down=parse_link(down) if isinstance(down, str) else down,
         route=route,
         momentum=momentum,
+        geometry=geometry,
         warmup_steps=warmup_steps,
         strict=strict,
         seed=seed,

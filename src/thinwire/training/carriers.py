@@ -12,6 +12,7 @@ from thinwire.lowrank import LowRank
 from thinwire.presets import dcgd
 from thinwire.training.lowrank import LowRankExchange
 from thinwire.training.policy import Stages
+from thinwire.training.scaled import Scaled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,11 +50,20 @@ class Carrier(Protocol):
     def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None: ...
 
 
-def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route: str | None, seed: int) -> Carrier:
+def carrier(
+    frame: Frame,
+    number: int,
+    group: Group,
+    *,
+    down: Link | None,
+    route: str | None,
+    geometry: float | None,
+    seed: int,
+) -> Carrier:
     """The carrier of a frame; stages begin with their first link, by the route that is best for the last one.
 
     Raises:
-        ValueError: a link that does not suit the frame, or a route that it, or a stage, cannot take.
+        ValueError: a link that does not suit the frame, or a route or a geometry that it, or a stage, cannot take.
     """
     sender = frame.sender
     if sender is None:
@@ -65,6 +75,9 @@ def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route
         if route not in (None, LowRankExchange.route):
             rule = "its messages are summed: allreduce is its only route"
             raise ValueError(fault(f"route of {sender!r}", rule, route, "Leave route out."))
+        if geometry is not None:
+            rule = "it remembers what it still owes, and that would be in units that change from step to step"
+            raise ValueError(fault(f"geometry of {sender!r}", rule, geometry, "Leave geometry out."))
         return LowRankExchange(sender, [slot.shape for slot in frame.slots], group, seed=seed, tensor=number)
     if isinstance(sender, Stages):
         route = route or _common_route(sender, down, frame.d, group.size)
@@ -72,13 +85,14 @@ def carrier(frame: Frame, number: int, group: Group, *, down: Link | None, route
             Exchange(link, frame.d, group, down=down, route=route)
         sender = sender.at(0)
     sizes = [slot.size for slot in frame.slots]
-    return Exchange(sender, frame.d, group, down=down, route=route, seed=seed, tensor=number, errors=sizes)
+    exchange = Exchange(sender, frame.d, group, down=down, route=route, seed=seed, tensor=number, errors=sizes)
+    return exchange if geometry is None else Scaled(exchange, geometry)
 
 
 def at_step(carrier: Carrier, sender: Sender | None, step: int) -> Carrier:
     """The carrier of a step, which another stage's link may have taken over."""
     if isinstance(sender, Stages):
-        assert isinstance(carrier, Exchange)
+        assert isinstance(carrier, Exchange | Scaled)
         link = sender.at(step)
         if carrier.link != link.bind(carrier.group.size):
             return carrier.turned(link)

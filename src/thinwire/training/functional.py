@@ -170,6 +170,7 @@ def reduce_gradients_(
     group: Group | None = None,
     *,
     momentum: float | None = None,
+    geometry: float | None = None,
     scaler: GradScaler | None = None,
     optimizer: Optimizer | Iterable[Optimizer] = (),
 ) -> None:
@@ -180,7 +181,7 @@ def reduce_gradients_(
             frozen after the first call, which is left alone.
         link: what they travel by, as for `attach`.
         memory, group: as for `all_reduce`; the group holds one worker in each process.
-        momentum, scaler, optimizer: as for `attach`. With a scaler call this before `scaler.unscale_` and
+        momentum, geometry, scaler, optimizer: as for `attach`. With a scaler call this before `scaler.unscale_` and
             `scaler.step`, so that all workers find the same.
 
     Raises:
@@ -197,12 +198,11 @@ def reduce_gradients_(
     listed, by_name = [(name, p) for name, p in given if p.requires_grad], dict(given)
     reducer = memory.reducer
     link = parse_sender(link) if isinstance(link, str) else link
-    settings = Settings(link=link, momentum=momentum, seed=memory.seed)
+    settings = Settings(link=link, momentum=momentum, geometry=geometry, seed=memory.seed)
     if reducer is None:
         reducer = memory.begin_with(Reducer(listed, settings, memory.met(group)))
-    elif (settings.policy, momentum) != (reducer.settings.policy, reducer.settings.momentum):
-        rule = f"this memory is of {reducer.settings.policy} with momentum {reducer.settings.momentum}"
-        given_now = f"{settings.policy} with momentum {momentum}"
+    elif (now := _words(settings)) != (then := _words(reducer.settings)):
+        rule, given_now = f"this memory is of {then}", now
         raise ValueError(fault("reduce_gradients_(…, memory)", rule, given_now, "Each link has a memory of its own."))
     if new := [name for name, _ in listed if name not in reducer.shapes]:
         way_out = "Go on with a new LinkMemory, which may load this one's state with strict=False."
@@ -224,6 +224,11 @@ def reduce_gradients_(
             part = estimate[slot.part].view_as(parameter)
             part = part if scale is None else part * scale
             parameter.grad = part.to(parameter.dtype, copy=True)  # the estimate's memory is the next step's
+
+
+def _words(settings: Settings) -> str:
+    """What a memory is of."""
+    return f"{settings.policy} with momentum {settings.momentum} and geometry {settings.geometry}"
 
 
 def _gradient(name: str, parameter: Parameter) -> Tensor:

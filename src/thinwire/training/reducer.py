@@ -23,6 +23,7 @@ from thinwire.training.carriers import Carrier, at_step, carrier, payload_bytes
 from thinwire.training.frames import Frame, cut_frames
 from thinwire.training.policy import Policy, Sender
 from thinwire.training.rates import Rates
+from thinwire.training.scaled import Scaled
 from thinwire.training.stats import Stats, Tally
 from thinwire.version import __version__
 
@@ -37,6 +38,8 @@ class Settings:
         route: a route for all compressed frames; None: the cheapest for each.
         momentum: β of the workers' own running averages, which are then sent in the gradients' place (`_average`).
             None: no averaging.
+        geometry: β₂ of running mean squares of what comes back, in whose geometry compressed frames travel (`Scaled`).
+            None: none.
         warmup_steps: steps at the start that are sent whole, from which the link learns.
         strict: make an error of what would otherwise be noted and worked around.
         seed: of all randomness.
@@ -46,6 +49,7 @@ class Settings:
     down: Link | None = None
     route: str | None = None
     momentum: float | None = None
+    geometry: float | None = None
     warmup_steps: int = 0
     strict: bool = False
     seed: int = 0
@@ -53,6 +57,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.momentum is not None and not 0 <= self.momentum < 1:
             raise ValueError(fault(f"momentum={self.momentum}", "momentum must be 0 to 1, 1 excluded"))
+        if self.geometry is not None and not 0 < self.geometry < 1:
+            raise ValueError(fault(f"geometry={self.geometry}", "geometry, β₂, lies between 0 and 1"))
         if self.warmup_steps < 0:
             raise ValueError(fault(f"warmup_steps={self.warmup_steps}", "warmup_steps must be at least 0"))
 
@@ -64,7 +70,7 @@ class Settings:
     def facts(self) -> dict[str, object]:
         """What all workers must agree on."""
         down = None if self.down is None else to_text(self.down)
-        rest = {name: getattr(self, name) for name in ("route", "momentum", "warmup_steps", "seed")}
+        rest = {name: getattr(self, name) for name in ("route", "momentum", "geometry", "warmup_steps", "seed")}
         return {"link": str(self.policy), "down": down, **rest}
 
 
@@ -151,7 +157,7 @@ class Reducer:
         """One for each frame, which remembers nothing yet."""
         asked = self.settings
         return [
-            carrier(frame, i, self.group, down=asked.down, route=asked.route, seed=asked.seed)
+            carrier(frame, i, self.group, down=asked.down, route=asked.route, geometry=asked.geometry, seed=asked.seed)
             for i, frame in enumerate(self.frames)
         ]
 
@@ -179,10 +185,10 @@ class Reducer:
         settings, frames = replace(self.settings, link=link), [self._sendable(frame) for frame in frames]
         carriers: list[Carrier] = []
         for number, (old, frame) in enumerate(zip(self.carriers, frames, strict=True)):
-            asked = {"down": settings.down, "route": settings.route, "seed": settings.seed}
-            new = carrier(frame, number, self.group, **asked)  # type: ignore[arg-type]  # of three types
-            assert isinstance(old, Exchange)
-            assert isinstance(new, Exchange)
+            asked = {name: getattr(settings, name) for name in ("down", "route", "geometry", "seed")}
+            new = carrier(frame, number, self.group, **asked)
+            assert isinstance(old, Exchange | Scaled)
+            assert isinstance(new, Exchange | Scaled)
             kinds = {name: kind for name, (kind, _) in old.kept().items() if kind is not Kept.BEGUN}
             goes_on = frame.sender is not None and old.route in new.costs
             if goes_on and kinds:
