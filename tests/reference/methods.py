@@ -58,10 +58,14 @@ def diana(
 def diana_scaled(
     grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float, beta2: float
 ) -> list[Array]:
-    """DIANA on v / s, s = (√q + 1e-8)^½ with q the running mean square of the estimates; s = 1 where q = 0."""
+    """DIANA on v / s, with q the running mean square of the estimates, and log₂ s = max(round(log₂ q / 4), −13).
+
+    s = 1 where q = 0.
+    """
     h_i, h, q, xs = np.zeros_like(grads(x)), np.zeros_like(x), np.zeros_like(x), []
     for k in range(steps):
-        s = np.where(q > 0, np.sqrt(np.sqrt(q) + 1e-8), 1.0)
+        log_s = np.floor(np.log2(np.where(q > 0, q, 1.0)) / 4 + 0.5)
+        s = np.exp2(np.where(q > 0, np.maximum(log_s, -13), 0))
         delta = C(grads(x) / s - h_i, k)
         estimate = s * (h + delta.mean(0))
         h_i, h = h_i + alpha * delta, h + alpha * delta.mean(0)

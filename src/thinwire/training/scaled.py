@@ -12,8 +12,10 @@ from thinwire.exchange import Exchange, Outcome
 from thinwire.link import Kept, Link
 from thinwire.rounds import Round
 
-EPSILON = 1e-8
-"""Adam's: what its divisor is at least."""
+SMALLEST = -13
+"""Of the exponents of s: 2^-26, the square of that, is about Adam's ε = 1e-8, which its divisor is at least."""
+BIAS = 127
+"""What is added to the exponents of float32."""
 SQUARES = "squares"
 """The running mean squares' name among the parts of a memory."""
 
@@ -24,11 +26,12 @@ class Scaled:
     A code's noise is as large as its block's values, on the block's smallest ones too; there Adam, which divides by
     √q, makes much of it. With s in between noise is in proportion to s:
 
-        v̂ = s · (what the link says of v / s)        q ← β₂ q + (1 − β₂) v̂²        s = (√q + ε)^½
+        v̂ = s · (what the link says of v / s)        q ← β₂ q + (1 − β₂) v̂²        s ≈ q^¼
 
-    where q begins as the first v̂², and s is 1 where nothing but zeros came back. q is what Adam's second moment is,
-    made on each worker of what all of them know: the same bits everywhere, none of them sent. What was unbiased stays
-    so. The root is taken since √q itself, Adam's divisor, is known too badly where it is small.
+    where q begins as the first v̂², and s is the power of two next to q^¼, at least 2^-13; 1 where nothing but zeros
+    came back. q is what Adam's second moment is, made on each worker of what all of them know: the same bits
+    everywhere, none of them sent. Powers of two round nothing. What was unbiased stays so. It is the root of the
+    divisor since √q itself is known too badly where it is small.
 
     Source: the analogue, for Adam, of Safaryan, Hanzely and Richtárik, "Smoothness matrices beat smoothness constants:
     better communication compression techniques for distributed optimization" (NeurIPS 2021), L^½ C(L^−½ x).
@@ -72,18 +75,20 @@ class Scaled:
         """As of the exchange."""
         return self.inner.width
 
-    def scale(self) -> Tensor:
-        """s, (1, d)."""
-        return torch.where(self.squares > 0, self.squares.sqrt().add_(EPSILON).sqrt_(), 1.0)
+    def exponents(self) -> Tensor:
+        """log₂ s, (1, d) int32. With q from 2^(4k − 2) up to 2^(4k + 2) it is k."""
+        bits = self.squares.to(torch.float32).view(torch.int32)
+        k = (bits >> 23).sub_(BIAS - 2).bitwise_right_shift_(2).clamp_(min=SMALLEST)
+        return k.mul_(bits > 0)
 
     def round(
         self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None, rescale: float | Tensor = 1.0
     ) -> Round[Outcome]:
         """`Exchange.round` of v / s, and its estimate times s. What the outcome tells of errors is of v / s."""
-        scale = self.scale()
-        torch.div(v[:, : self.d], scale, out=self._sent[:, : self.d])
+        k = self.exponents()
+        torch.mul(v[:, : self.d], _power(-k), out=self._sent[:, : self.d])
         outcome = yield from self.inner.round(self._sent, step, dense=dense, out=out, rescale=rescale)
-        outcome.estimate = outcome.estimate * scale[0]  # not in place: some links keep what they gave
+        outcome.estimate = outcome.estimate * _power(k)[0]  # not in place: some links keep what they gave
         return outcome
 
     def commit(self, outcome: Outcome) -> None:
@@ -91,7 +96,9 @@ class Scaled:
         self.inner.commit(outcome)
         if outcome.finite:
             news = outcome.estimate.square()
-            self.squares = torch.where(self.squares > 0, self.squares.lerp(news, 1 - self.beta2), news)
+            # a product, and then a sum, each rounded by itself: what is done at once may differ between machines
+            later = (self.squares * self.beta2).add_(news * (1 - self.beta2))
+            self.squares = torch.where(self.squares > 0, later, news)
 
     def turned(self, link: Link) -> Scaled:
         """Go on by another link, which takes over what both remember, and q."""
@@ -120,3 +127,8 @@ class Scaled:
             raise ValueError(fault(f"state of {self.inner.link!r}", rule, getattr(squares, "shape", squares)))
         self.inner.load_state_dict(rest)
         self.squares = squares.to(self.squares, copy=True)
+
+
+def _power(k: Tensor) -> Tensor:
+    """2^k, float32, for int32 k."""
+    return (k + BIAS << 23).view(torch.float32)
