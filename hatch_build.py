@@ -29,7 +29,7 @@ FLAGS = [
     *("-fno-exceptions", "-fno-rtti", "-fPIC", "-fvisibility=hidden", "-w"),
 ]
 THREADS = ["-fopenmp"]
-ONCE = ("entry", "sparse_entry", "memory")
+ONCE = ("entry", "sparse_entry", "memory", "geometry")
 MAKES: dict[str, list[str]] = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     MAKES = {

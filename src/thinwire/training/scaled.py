@@ -9,13 +9,10 @@ from torch import Tensor
 
 from thinwire._check import fault
 from thinwire.exchange import Exchange, Outcome
+from thinwire.kernels import into_geometry, out_of_geometry
 from thinwire.link import Kept, Link
 from thinwire.rounds import Round
 
-SMALLEST = -13
-"""Of the exponents of s: 2^-26, the square of that, is about Adam's ε = 1e-8, which its divisor is at least."""
-BIAS = 127
-"""What is added to the exponents of float32."""
 SQUARES = "squares"
 """The running mean squares' name among the parts of a memory."""
 
@@ -68,6 +65,7 @@ class Scaled:
         self.d, self.link, self.group = inner.d, inner.link, inner.group
         self.route, self.costs = inner.route, inner.costs
         self.squares = torch.zeros(1, inner.d, dtype=inner.dtype, device=self.group.device)
+        self._next = torch.zeros_like(self.squares)
         self._sent = torch.zeros(len(self.group.ranks), inner.width, dtype=inner.dtype, device=self.group.device)
 
     @property
@@ -75,35 +73,28 @@ class Scaled:
         """As of the exchange."""
         return self.inner.width
 
-    def exponents(self) -> Tensor:
-        """log₂ s, (1, d) int32. With q from 2^(4k − 2) up to 2^(4k + 2) it is k."""
-        bits = self.squares.to(torch.float32).view(torch.int32)
-        k = (bits >> 23).sub_(BIAS - 2).bitwise_right_shift_(2).clamp_(min=SMALLEST)
-        return k.mul_(bits > 0)
-
     def round(
         self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None, rescale: float | Tensor = 1.0
     ) -> Round[Outcome]:
         """`Exchange.round` of v / s, and its estimate times s. What the outcome tells of errors is of v / s."""
-        k = self.exponents()
-        torch.mul(v[:, : self.d], _power(-k), out=self._sent[:, : self.d])
+        into_geometry(self.squares[0], v[:, : self.d], self._sent[:, : self.d])
         outcome = yield from self.inner.round(self._sent, step, dense=dense, out=out, rescale=rescale)
-        outcome.estimate = outcome.estimate * _power(k)[0]  # not in place: some links keep what they gave
+        estimate = outcome.estimate
+        # not in its own place, unless it lies where it may: some links keep what they gave
+        outcome.estimate = torch.empty_like(estimate) if out is None else out[0, : self.d]
+        out_of_geometry(self.squares[0], self.beta2, estimate, outcome.estimate, self._next[0])
         return outcome
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
         self.inner.commit(outcome)
         if outcome.finite:
-            news = outcome.estimate.square()
-            # a product, and then a sum, each rounded by itself: what is done at once may differ between machines
-            later = (self.squares * self.beta2).add_(news * (1 - self.beta2))
-            self.squares = torch.where(self.squares > 0, later, news)
+            self.squares, self._next = self._next, self.squares
 
     def turned(self, link: Link) -> Scaled:
         """Go on by another link, which takes over what both remember, and q."""
         new = Scaled(self.inner.turned(link), self.beta2)
-        new.squares = self.squares
+        new.squares = self.squares.clone()
         return new
 
     def state_dict(self) -> dict[str, Tensor | bool]:
@@ -127,8 +118,3 @@ class Scaled:
             raise ValueError(fault(f"state of {self.inner.link!r}", rule, getattr(squares, "shape", squares)))
         self.inner.load_state_dict(rest)
         self.squares = squares.to(self.squares, copy=True)
-
-
-def _power(k: Tensor) -> Tensor:
-    """2^k, float32, for int32 k."""
-    return (k + BIAS << 23).view(torch.float32)
