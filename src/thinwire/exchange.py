@@ -226,13 +226,13 @@ class Exchange:
         own: Tensor | None = v
         if dense or self.dense(step):
             heard = yield from clock.timing(self._whole(v, up, key, sent))
-            estimate, finite = heard.estimate, heard.finite and _bounded(heard.estimate)
+            estimate, finite = heard.estimate, heard.finite and bounded(heard.estimate)
             news = self.recursion.send(v, up, dense=True)
             after = self.recursion.after(v, up, self._own_share(estimate), sent=news, own=heard.own, dense=True), down
         else:
             said = self._speak_up(v, up, key, active)
             heard = yield from clock.timing(self._way_up(said.payload, step, sent, out, listen))
-            estimate, finite, own = heard.estimate, heard.finite and _bounded(heard.estimate), heard.own
+            estimate, finite, own = heard.estimate, heard.finite and bounded(heard.estimate), heard.own
             for grown in (said.shift, heard.own):  # what a payload says of the filling is not zero
                 if grown is not None:
                     grown[:, self.d :] = 0
@@ -246,7 +246,7 @@ class Exchange:
                     self.down.compressor, self.down_recursion, estimate, down, key.child(), self._spare[1].shift
                 )
                 answer = yield from clock.timing(self._way_down(below.payload, sent, out))
-                finite = answer.finite and _bounded(answer.estimate)
+                finite = answer.finite and bounded(answer.estimate)
                 shift = below.shift
                 down = self.down_recursion.after(
                     estimate, down, answer.after, sent=below.news, own=answer.own, shift=shift
@@ -393,7 +393,7 @@ def _replaced(old: LinkState, new: LinkState) -> LinkState:
     return LinkState(shift, None if old.mean is new.mean else old.mean)
 
 
-def _bounded(estimate: Tensor) -> bool:
+def bounded(estimate: Tensor) -> bool:
     """Whether it is finite throughout: finite messages may still overflow when they are scaled or added."""
     low, high = torch.aminmax(estimate)  # a NaN comes out of both
     return math.isfinite(low) and math.isfinite(high)

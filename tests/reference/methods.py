@@ -58,18 +58,20 @@ def diana(
 def diana_scaled(
     grads: Gradients, C: Compress, x: Array, gamma: float, steps: int, alpha: float, beta2: float
 ) -> list[Array]:
-    """DIANA on v / s, with q the running mean square of the estimates, and log₂ s = max(round(log₂ q / 4), −13).
+    """DIANA with s C((v − h) / s), q the running mean square of the estimates, log₂ s = max(round(log₂ q / 4), −13).
 
-    s = 1 where q = 0.
+    s = 1 where q = 0, and before there were five estimates. In step t = k + 1 the older ones weigh
+    β₂ (1 − β₂^k) / (1 − β₂^t): that is m / (1 − β₂^t) of m ← β₂ m + (1 − β₂) v̂².
     """
     h_i, h, q, xs = np.zeros_like(grads(x)), np.zeros_like(x), np.zeros_like(x), []
     for k in range(steps):
         log_s = np.floor(np.log2(np.where(q > 0, q, 1.0)) / 4 + 0.5)
-        s = np.exp2(np.where(q > 0, np.maximum(log_s, -13), 0))
-        delta = C(grads(x) / s - h_i, k)
-        estimate = s * (h + delta.mean(0))
+        s = np.exp2(np.where((q > 0) & (k >= 5), np.maximum(log_s, -13), 0))
+        delta = s * C((grads(x) - h_i) / s, k)
+        estimate = h + delta.mean(0)
         h_i, h = h_i + alpha * delta, h + alpha * delta.mean(0)
-        q = np.where(q > 0, beta2 * q + (1 - beta2) * estimate**2, estimate**2)
+        old = beta2 * (1 - beta2**k) / (1 - beta2 ** (k + 1))
+        q = np.where(q > 0, old * q + (1 - old) * estimate**2, estimate**2)
         x = x - gamma * estimate
         xs.append(x)
     return xs

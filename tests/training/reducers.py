@@ -14,7 +14,7 @@ import thinwire as tw
 from thinwire.exchange import Exchange
 from thinwire.rounds import finish_all
 from thinwire.training.reducer import Reducer, Settings
-from thinwire.training.scaled import SQUARES, Scaled
+from thinwire.training.scaled import AGE, SQUARES, Scaled
 
 SHAPES = {"tables.words": (9, 5), "layer.weight": (8, 4), "layer.bias": (7,), "head.weight": (5, 5)}
 """Nothing divides by 2 or 3."""
@@ -113,7 +113,7 @@ def together(by_rank: list[list[dict[str, Tensor]]]) -> list[dict[str, Tensor]]:
 
 def chosen(state: dict[str, Any], ranks: list[int], route: str) -> dict[str, Any]:
     """Of the state of a process that holds all workers, what these would have saved, in this order."""
-    common = {"up.mean", "down.mean", SQUARES} if route != "sharded" else {"down.mean", SQUARES}
+    common = {"down.mean", SQUARES, AGE} | ({"up.mean"} if route != "sharded" else set())
 
     def rows(parts: dict[str, Any]) -> dict[str, Any]:
         return {k: v if k in common or not isinstance(v, Tensor) else v[ranks] for k, v in parts.items()}

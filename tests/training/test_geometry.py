@@ -13,7 +13,8 @@ import thinwire as tw
 from tests.comm.ranks import run_ranks
 from thinwire.kernels.geometry import exponents
 from thinwire.rounds import finish
-from thinwire.training.scaled import SQUARES, Scaled
+from thinwire.training.reducer import Reducer, Settings
+from thinwire.training.scaled import SQUARES, WAIT, Scaled
 
 from . import jobs, reducers
 from .fleet import Fleet
@@ -40,7 +41,7 @@ def test_it_is_unbiased(link: tw.Link) -> None:
     seen = []
     for seed in range(trials):
         scaled = in_geometry(link, d, 3, seed=seed, dtype=torch.float64, route="gather")
-        scaled.squares = squares
+        scaled.squares, scaled.age = squares, WAIT
         seen.append(finish(scaled.round(v, 0)).estimate)
     estimates = torch.stack(seen)
     error = estimates.std(0) / trials**0.5
@@ -58,7 +59,8 @@ def test_noise_is_in_proportion_to_the_geometry(route: str) -> None:
     for geometry in (False, True):
         exchange = tw.Exchange(tw.dcgd(tw.Rotated(bits=2)), d, tw.LocalGroup(2), route=route)
         scaled = Scaled(exchange, 0.9)
-        scaled.squares = size.square()[None].float() if geometry else scaled.squares
+        if geometry:
+            scaled.squares, scaled.age = size.square()[None].float(), WAIT
         seen = torch.zeros(d)
         for step in range(steps):
             v = size * torch.randn(2, d, generator=torch.Generator().manual_seed(step))
@@ -69,19 +71,86 @@ def test_noise_is_in_proportion_to_the_geometry(route: str) -> None:
     assert float(errors[1]) == pytest.approx(apart**0.5, rel=0.1)
 
 
-def test_the_first_step_is_that_of_the_link() -> None:
-    v = torch.randn(2, 300)
-    plain, scaled = tw.Exchange(LINKS[0], 300, tw.LocalGroup(2)), in_geometry(LINKS[0], 300, 2)
-    assert torch.equal(finish(plain.round(v, 0)).estimate, finish(scaled.round(v, 0)).estimate)
+def errors(carrier: tw.Exchange | Scaled, steps: int, grows: Callable[[int], float] = lambda step: 1.0) -> list[float]:
+    """Relative ones, of gradients of 0.01, times what they grow by."""
+    stays, found = torch.randn(carrier.d), []
+    for step in range(steps):
+        v = 0.01 * grows(step) * (stays + 0.3 * torch.randn(carrier.group.size, carrier.d))
+        outcome = finish(carrier.round(v, step))
+        carrier.commit(outcome)
+        found.append(float((outcome.estimate - v.mean(0)).norm() / v.mean(0).norm()))
+    return found
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("size", [1.0, 1e6])
+def test_it_begins_like_the_link_and_never_errs_more(route: str, size: float) -> None:
+    """Few squares are bad ones, and a shift in other units than v / s would be a large error for many steps."""
+    d = 1 << 14
+    torch.manual_seed(0)
+    plain = errors(tw.Exchange(LINKS[0], d, tw.LocalGroup(4), route=route), 40, lambda step: size)
+    torch.manual_seed(0)
+    scaled = errors(in_geometry(LINKS[0], d, 4, route=route), 40, lambda step: size)
+    assert scaled[:WAIT] == plain[:WAIT]
+    assert max(scaled[WAIT:]) < 1.5 * max(plain[WAIT:])
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("link", ["diana(rotated(1))", "dasha(rotated(2))", "ef21(topk(0.2))"])
+def test_after_a_gradient_that_is_far_too_large_it_errs_as_the_link_does(link: str, route: str) -> None:
+    def once(step: int) -> float:
+        return 1e3 if step == 20 else 1.0
+
+    d = 1 << 14
+    torch.manual_seed(0)
+    plain = errors(tw.Exchange(tw.parse_link(link), d, tw.LocalGroup(4), route=route), 60, once)
+    torch.manual_seed(0)
+    scaled = errors(in_geometry(tw.parse_link(link), d, 4, route=route), 60, once)
+    assert max(scaled[20:]) < 3 * max(plain[20:])
+    assert scaled[-1] < 3 * plain[-1] + 0.1
+
+
+def test_what_is_saved_is_in_the_units_of_the_gradients() -> None:
+    """s h, which a link without the geometry takes over as its h (`strict=False`)."""
+    scaled, plain = (reducer(LINKS[0], route="sharded", **how) for how in ({"geometry": 0.9}, {}))
+    for step in range(30):
+        run(scaled, step)
+    assert all(bool(exponents(c.squares).any()) for c in scaled.carriers if isinstance(c, Scaled))
+    saved = scaled.state_dict()
+    with pytest.warns(UserWarning, match="geometry is 'None' here, and was '0.9'"):
+        plain.load_state_dict(saved, strict=False)
+    wanted, found = run(scaled, 30), run(plain, 30)
+    for name, estimate in wanted.items():
+        assert float((found[name] - estimate).norm()) < 0.5 * float(estimate.norm())
+
+
+def test_a_product_that_overflows_is_not_finite() -> None:
+    """Natural compression rounds 3e38 / s up to 2^128 / s, which is finite."""
+    scaled = in_geometry(tw.dcgd(tw.Natural()), 300, 1)
+    scaled.squares, scaled.age = torch.full((1, 300), 2.0**40), WAIT
+    outcome = finish(scaled.round(torch.full((1, 300), 3e38), 9))
+    scaled.commit(outcome)
+    assert not outcome.finite
+    assert bool(outcome.estimate.isnan().all())
+    assert bool((scaled.squares == 2.0**40).all())
+    assert scaled.age == WAIT
+
+
+def test_a_huge_estimate_leaves_squares_that_come_down_again() -> None:
+    scaled = in_geometry(tw.dcgd(tw.Identity()), 2, 1)
+    for step in range(40):
+        size = 1e30 if step == 7 else 1.0
+        scaled.commit(finish(scaled.round(torch.full((1, 2), size), step)))
+    assert bool(scaled.squares.isfinite().all())
 
 
 def test_what_nobody_has_seen_keeps_its_scale() -> None:
-    """Zeros that come back leave s at 1, and the first value that does sets q."""
+    """Zeros that come back leave s at 1, and the first value that does sets q; the others are averaged."""
     scaled = in_geometry(tw.dcgd(tw.Identity()), 3, 1)
     for k, v in enumerate(([0.0, 2.0, 0.0], [0.0, 4.0, 3.0])):
         scaled.commit(finish(scaled.round(torch.tensor([v]), k)))
-    wanted = [0.0, 0.9 * 4 + 0.1 * 16, 9.0]
-    np.testing.assert_allclose(scaled.squares[0].numpy(), wanted, rtol=1e-6)  # a division and a product in float32
+    wanted = [0.0, (0.9 * 0.1 * 4 + 0.1 * 16) / (1 - 0.9**2), 9.0]
+    np.testing.assert_allclose(scaled.squares[0].numpy(), wanted, rtol=1e-6)  # of products and a sum in float32
     assert exponents(scaled.squares)[0].tolist() == [0, 1, 1]
 
 
@@ -177,6 +246,30 @@ def refused(how: Callable[[], object]) -> str:
 def test_a_link_that_owes_is_refused(link: str) -> None:
     said = refused(lambda: reducer(tw.spec.parse_sender(link), geometry=0.9))
     assert "units that change from step to step" in said
+
+
+def test_a_stage_that_owes_is_refused_before_its_step_comes() -> None:
+    stages = tw.Stages({0: tw.diana(tw.Rotated(bits=1)), 2: tw.ef14(tw.Sign())})
+    assert "units that change from step to step" in refused(lambda: reducer(stages, geometry=0.9))
+
+
+def test_a_turn_takes_the_route_that_is_best() -> None:
+    """That squares are remembered is no reason to keep one, and where another one is taken they go on."""
+    sparse, other = tw.dcgd(tw.RandK(0.001)), tw.dcgd(tw.Rotated(bits=3))
+    shape = torch.nn.Parameter(torch.empty(400, 400, device="meta"))
+    made, plain = (
+        Reducer([("w", shape)], Settings(sparse, geometry=geometry), tw.LocalGroup(8)) for geometry in (0.9, None)
+    )
+    (before,) = made.carriers
+    assert isinstance(before, Scaled)
+    before.squares, before.age = torch.rand(1, before.d), 9
+    for one in (made, plain):
+        one.turn(other)
+    (after,) = made.carriers
+    assert made.routes == plain.routes
+    assert before.route != after.route
+    assert isinstance(after, Scaled)
+    assert (after.squares is before.squares, after.age) == (True, 9)
 
 
 @pytest.mark.parametrize("beta2", [0.0, 1.0, -0.5, float("nan")])

@@ -20,6 +20,7 @@ BIAS = 127
 """What is added to the exponents of float32."""
 SMALLEST = -13
 """Of the exponents of s: 2^-26, the square of that, is about Adam's ε = 1e-8, which its divisor is at least."""
+LARGEST = torch.finfo(torch.float32).max
 
 
 def into_geometry(squares: Tensor, v: Tensor, out: Tensor) -> None:
@@ -38,25 +39,41 @@ def into_geometry(squares: Tensor, v: Tensor, out: Tensor) -> None:
         run.thinwire_into_geometry(len(squares), squares.data_ptr(), row.data_ptr(), to.data_ptr())
 
 
-def out_of_geometry(squares: Tensor, beta2: float, estimate: Tensor, out: Tensor, after: Tensor) -> None:
-    """out ← s · estimate and after ← β₂ q + (1 − β₂) out², or out² where q is 0; all of them (d,).
+def out_of_geometry(scales: Tensor, squares: Tensor, kept: float, estimate: Tensor, out: Tensor, after: Tensor) -> None:
+    """out ← s · estimate with s of `scales`, and after ← kept q + (1 − kept) out² with q of `squares`.
 
-    `out` may be `estimate`.
+    All of them (d,). Where q is 0, after ← out². `out` may be `estimate`. No square is larger than the largest float32.
 
-    >>> out, after = torch.empty(2), torch.empty(2)
-    >>> out_of_geometry(torch.tensor([0.0, 16.0]), 0.5, torch.ones(2), out, after)
+    >>> q, out, after = torch.tensor([0.0, 16.0]), torch.empty(2), torch.empty(2)
+    >>> out_of_geometry(q, q, 0.5, torch.ones(2), out, after)
     >>> out, after
     (tensor([1., 2.]), tensor([ 1., 10.]))
     """
-    run = _library() if _fit(squares, estimate, out, after) else None
+    run = _library() if _fit(scales, squares, estimate, out, after) else None
     if run is not None:
         pointers = estimate.data_ptr(), out.data_ptr(), after.data_ptr()
-        run.thinwire_out_of_geometry(len(squares), squares.data_ptr(), beta2, 1 - beta2, *pointers)
+        size = len(squares)
+        run.thinwire_out_of_geometry(size, scales.data_ptr(), squares.data_ptr(), kept, 1 - kept, *pointers)
         return
-    torch.mul(estimate, _power(exponents(squares)), out=out)
+    torch.mul(estimate, _power(exponents(scales)), out=out)
     square = out * out
-    later = (squares * beta2).add_(square * (1 - beta2))
-    torch.where(squares > 0, later, square, out=after)
+    later = (squares * kept).add_(square * (1 - kept))
+    torch.where(squares > 0, later, square, out=after).clamp_(max=LARGEST)
+
+
+def change_geometry(before: Tensor, after: Tensor, x: Tensor) -> None:
+    """x ← x · s_before / s_after, all of them (d,).
+
+    >>> x = torch.ones(3)
+    >>> change_geometry(torch.tensor([0.0, 16.0, 16.0]), torch.tensor([16.0, 16.0, 0.0]), x)
+    >>> x
+    tensor([0.5000, 1.0000, 2.0000])
+    """
+    run = _library() if _fit(before, after, x) else None
+    if run is None:
+        x.mul_(_power(exponents(before) - exponents(after)))
+        return
+    run.thinwire_change_geometry(len(x), before.data_ptr(), after.data_ptr(), x.data_ptr())
 
 
 def exponents(squares: Tensor) -> Tensor:
@@ -88,5 +105,8 @@ def _library() -> CDLL | None:
     into: Callable[..., None] = library.thinwire_into_geometry
     out_of: Callable[..., None] = library.thinwire_out_of_geometry
     into.restype, into.argtypes = None, (c_int64, *[c_void_p] * 3)  # type: ignore[attr-defined]
-    out_of.restype, out_of.argtypes = None, (c_int64, c_void_p, c_float, c_float, *[c_void_p] * 3)  # type: ignore[attr-defined]
+    change: Callable[..., None] = library.thinwire_change_geometry
+    pointers = [c_void_p] * 3
+    out_of.restype, out_of.argtypes = None, (c_int64, c_void_p, c_void_p, c_float, c_float, *pointers)  # type: ignore[attr-defined]
+    change.restype, change.argtypes = None, (c_int64, *pointers)  # type: ignore[attr-defined]
     return library

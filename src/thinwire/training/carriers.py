@@ -82,7 +82,9 @@ def carrier(
     if isinstance(sender, Stages):
         route = route or _common_route(sender, down, frame.d, group.size)
         for link in sender.in_order[1:]:  # so that what cannot be done is said now, and not when its step comes
-            Exchange(link, frame.d, group, down=down, route=route)
+            later = Exchange(link, frame.d, group, down=down, route=route)
+            if geometry is not None:
+                Scaled(later, geometry)
         sender = sender.at(0)
     sizes = [slot.size for slot in frame.slots]
     exchange = Exchange(sender, frame.d, group, down=down, route=route, seed=seed, tensor=number, errors=sizes)

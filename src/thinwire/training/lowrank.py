@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import prod
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from thinwire.comm.base import Group
 from thinwire.comm.mean import Heard, Steps, share
 from thinwire.compressors import Identity
 from thinwire.compressors.base import Onto
-from thinwire.exchange import ERROR_EVERY, Outcome
+from thinwire.exchange import ERROR_EVERY, Outcome, bounded
 from thinwire.kernels.factors import one_blas_thread
 from thinwire.keys import Key
 from thinwire.link import Kept
@@ -104,10 +104,10 @@ class LowRankExchange:
             whole = v if owed is None else v + plan.scatter(owed)
             heard = yield from clock.timing(self._mean(whole, sent))
             m.zero_()
-            finite = heard.finite and _bounded(heard.estimate)
+            finite = heard.finite and bounded(heard.estimate)
             return self._outcome(heard.estimate[0], finite, error, sent, clock, self.state.basis)
         heard = yield from clock.timing(self._mean(self._first(v, m), sent))
-        finite = heard.finite and _bounded(heard.estimate)
+        finite = heard.finite and bounded(heard.estimate)
         first = heard.estimate[0]
         left = plan.orthonormal(first)
         with one_blas_thread():
@@ -204,9 +204,3 @@ class LowRankExchange:
             error = self._zeros()
             self.plan.gather(given["up.error"].to(error), None, error)
         self.state = LowRankState(given["basis"][0].to(self.state.basis, copy=True), error)
-
-
-def _bounded(x: Tensor) -> bool:
-    """Whether it is finite throughout."""
-    low, high = torch.aminmax(x)
-    return isfinite(low) and isfinite(high)

@@ -189,10 +189,13 @@ class Reducer:
             new = carrier(frame, number, self.group, **asked)
             assert isinstance(old, Exchange | Scaled)
             assert isinstance(new, Exchange | Scaled)
-            kinds = {name: kind for name, (kind, _) in old.kept().items() if kind is not Kept.BEGUN}
+            memory = old.inner if isinstance(old, Scaled) else old
+            kinds = {name: kind for name, (kind, _) in memory.kept().items() if kind is not Kept.BEGUN}
             goes_on = frame.sender is not None and old.route in new.costs
             if goes_on and kinds:
                 new = old.turned(link)
+            elif isinstance(old, Scaled) and isinstance(new, Scaled):
+                new.take(old)
             debts = {name for name, kind in kinds.items() if kind in (Kept.DEBT, Kept.OWED)}
             if debts and not (goes_on and debts <= new.kept().keys()):
                 rule = f"{old.link!r} still owes what it has not sent"

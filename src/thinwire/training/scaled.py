@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from thinwire._check import fault
-from thinwire.exchange import Exchange, Outcome
-from thinwire.kernels import into_geometry, out_of_geometry
+from thinwire.comm.mean import share
+from thinwire.exchange import Exchange, Outcome, bounded
+from thinwire.kernels import change_geometry, into_geometry, out_of_geometry
 from thinwire.link import Kept, Link
 from thinwire.rounds import Round
 
-SQUARES = "squares"
-"""The running mean squares' name among the parts of a memory."""
+SQUARES, AGE = "squares", "age"
+"""The names of running mean squares, and of how many steps they are of, among the parts of a memory."""
+WAIT = 5
+"""Steps before which squares are too few to go by: where one is small by chance, v / s would be huge."""
 
 
 class Scaled:
@@ -25,10 +26,13 @@ class Scaled:
 
         v̂ = s · (what the link says of v / s)        q ← β₂ q + (1 − β₂) v̂²        s ≈ q^¼
 
-    where q begins as the first v̂², and s is the power of two next to q^¼, at least 2^-13; 1 where nothing but zeros
-    came back. q is what Adam's second moment is, made on each worker of what all of them know: the same bits
-    everywhere, none of them sent. Powers of two round nothing. What was unbiased stays so. It is the root of the
-    divisor since √q itself is known too badly where it is small.
+    where s is the power of two next to q^¼, at least 2^-13, and 1 where nothing but zeros came back, and for the first
+    WAIT steps, in which q is the plain mean of what came. q is what Adam's second moment is, made on each worker of
+    what all of them know: the same bits everywhere, none of them sent. Powers of two round nothing. What was unbiased
+    stays so. It is the root of the divisor since √q itself is known too badly where it is small.
+
+    The link remembers h of v / s. Where s changes, what is remembered is multiplied by s_before / s_after, so that
+    s h, in the units of v, stays what it was: DIANA's h ← h + λ s C((v − h) / s). States are saved in the units of v.
 
     Source: the analogue, for Adam, of Safaryan, Hanzely and Richtárik, "Smoothness matrices beat smoothness constants:
     better communication compression techniques for distributed optimization" (NeurIPS 2021), L^½ C(L^−½ x).
@@ -65,7 +69,9 @@ class Scaled:
         self.d, self.link, self.group = inner.d, inner.link, inner.group
         self.route, self.costs = inner.route, inner.costs
         self.squares = torch.zeros(1, inner.d, dtype=inner.dtype, device=self.group.device)
+        self.age = 0
         self._next = torch.zeros_like(self.squares)
+        self._ones = torch.zeros_like(self.squares)
         self._sent = torch.zeros(len(self.group.ranks), inner.width, dtype=inner.dtype, device=self.group.device)
 
     @property
@@ -77,33 +83,71 @@ class Scaled:
         self, v: Tensor, step: int, *, dense: bool = False, out: Tensor | None = None, rescale: float | Tensor = 1.0
     ) -> Round[Outcome]:
         """`Exchange.round` of v / s, and its estimate times s. What the outcome tells of errors is of v / s."""
-        into_geometry(self.squares[0], v[:, : self.d], self._sent[:, : self.d])
+        scales = self._scales()
+        into_geometry(scales, v[:, : self.d], self._sent[:, : self.d])
         outcome = yield from self.inner.round(self._sent, step, dense=dense, out=out, rescale=rescale)
-        estimate = outcome.estimate
+        estimate, past = outcome.estimate, self.beta2**self.age
         # not in its own place, unless it lies where it may: some links keep what they gave
         outcome.estimate = torch.empty_like(estimate) if out is None else out[0, : self.d]
-        out_of_geometry(self.squares[0], self.beta2, estimate, outcome.estimate, self._next[0])
+        kept = self.beta2 * (1 - past) / (1 - self.beta2 * past)  # so that the first ones count alike
+        out_of_geometry(scales, self.squares[0], kept, estimate, outcome.estimate, self._next[0])
+        if outcome.finite and not bounded(outcome.estimate):
+            outcome.finite = False
+            outcome.estimate.fill_(float("nan"))
         return outcome
 
     def commit(self, outcome: Outcome) -> None:
         """Make the state that a round led to the state; a round that was not finite changes nothing."""
         self.inner.commit(outcome)
         if outcome.finite:
+            before = self._scales()
             self.squares, self._next = self._next, self.squares
+            self.age += 1
+            self._change(before, self._scales())
+
+    def _scales(self) -> Tensor:
+        """(d,), what s is made of."""
+        return (self.squares if self.age >= WAIT else self._ones)[0]
+
+    def _change(self, before: Tensor, after: Tensor) -> None:
+        """Have what the exchange remembers be in other units."""
+        if before.data_ptr() == after.data_ptr():
+            return
+        exchange, first = self.inner, self.group.ranks.start
+        part, seen = share(self.d, self.group.size), set[int]()
+        for place, state in enumerate(exchange.state):
+            for name, rows in state.tensors().items():
+                in_shares = self.route == "sharded" and (place == 1 or name == "mean")
+                for row, values in enumerate(rows):
+                    if values.data_ptr() in seen:  # what begins as another part of the memory may be that part
+                        continue
+                    seen.add(values.data_ptr())
+                    everyones = place == 1 and name == "mean"
+                    start = part * (row if everyones else first + row) if in_shares else 0
+                    where = slice(start, start + len(values))
+                    change_geometry(before[where], after[where], values[: max(0, self.d - start)])
 
     def turned(self, link: Link) -> Scaled:
         """Go on by another link, which takes over what both remember, and q."""
         new = Scaled(self.inner.turned(link), self.beta2)
-        new.squares = self.squares.clone()
+        new.take(self)
         return new
 
+    def take(self, other: Scaled) -> None:
+        """Take another one's q, in whose units what is remembered here is, if it is not zero."""
+        self.squares, self.age = other.squares, other.age
+
     def state_dict(self) -> dict[str, Tensor | bool]:
-        """What this process remembers: the exchange's parts, and "squares", (1, d), known to all."""
-        return {**self.inner.state_dict(), SQUARES: self.squares.clone()}
+        """What this process remembers: the exchange's parts, in the units of v, and two that are known to all:
+        "squares", (1, d), and "age", (1, 1), the steps that they are of."""
+        self._change(self._scales(), self._ones[0])
+        parts = self.inner.state_dict()
+        self._change(self._ones[0], self._scales())
+        return {**parts, SQUARES: self.squares.clone(), AGE: torch.full((1, 1), self.age)}
 
     def kept(self) -> dict[str, tuple[Kept, str]]:
         """Whose each part of `state_dict` is."""
-        return {**self.inner.kept(), SQUARES: (Kept.COMMON, SQUARES)}
+        return {**self.inner.kept(), SQUARES: (Kept.COMMON, SQUARES), AGE: (Kept.WHOLE, AGE)}
 
     def load_state_dict(self, parts: dict[str, Tensor | bool]) -> None:
         """Go on from what `state_dict` gave.
@@ -111,10 +155,14 @@ class Scaled:
         Raises:
             ValueError: a part is missing, unknown, or of another shape.
         """
-        rest: dict[str, Any] = dict(parts)
-        squares = rest.pop(SQUARES, None)
-        if not isinstance(squares, Tensor) or squares.shape != self.squares.shape:
-            rule = f"{SQUARES} has shape {tuple(self.squares.shape)}"
-            raise ValueError(fault(f"state of {self.inner.link!r}", rule, getattr(squares, "shape", squares)))
+        rest = dict(parts)
+        squares, age = rest.pop(SQUARES, None), rest.pop(AGE, None)
+        for name, given, shape in ((SQUARES, squares, (1, self.d)), (AGE, age, (1, 1))):
+            if not isinstance(given, Tensor) or given.shape != shape:
+                rule = f"{name} has shape {shape}"
+                raise ValueError(fault(f"state of {self.inner.link!r}", rule, getattr(given, "shape", given)))
+        assert isinstance(squares, Tensor)
+        assert isinstance(age, Tensor)
         self.inner.load_state_dict(rest)
-        self.squares = squares.to(self.squares, copy=True)
+        self.squares, self.age = squares.to(self.squares, copy=True), int(age)
+        self._change(self._ones[0], self._scales())

@@ -39,12 +39,25 @@ EXPORT void thinwire_into_geometry(int64_t n, const float* squares, const float*
     EACH out[i] = v[i] * power(-exponent(bits_of(squares[i])));
 }
 
-EXPORT void thinwire_out_of_geometry(int64_t n, const float* squares, float kept, float fresh, const float* estimate,
-                                     float* out, float* next) {
+EXPORT void thinwire_out_of_geometry(int64_t n, const float* scales, const float* squares, float kept, float fresh,
+                                     const float* estimate, float* out, float* next) {
+    const float most = 3.40282347e38f;
     EACH {
-        const float q = squares[i], x = estimate[i] * power(exponent(bits_of(q))), square = x * x;
-        const float later = q * kept + square * fresh;
+        const float q = squares[i], x = estimate[i] * power(exponent(bits_of(scales[i]))), square = x * x;
+        const float later = q * kept + square * fresh, made = bits_of(q) > 0 ? later : square;
         out[i] = x;
-        next[i] = bits_of(q) > 0 ? later : square;
+        next[i] = made < most ? made : most;
+    }
+}
+
+// Most chunks have nothing to be done: few scales change in a step.
+EXPORT void thinwire_change_geometry(int64_t length, const float* before, const float* after, float* x) {
+    for (int64_t start = 0; start < length; start += 32) {
+        const float *old = before + start, *now = after + start;
+        float* part = x + start;
+        const int64_t n = length - start < 32 ? length - start : 32;
+        int32_t changed = 0;
+        for (int64_t i = 0; i < n; i++) changed |= exponent(bits_of(old[i])) ^ exponent(bits_of(now[i]));
+        if (changed) EACH part[i] *= power(exponent(bits_of(old[i])) - exponent(bits_of(now[i])));
     }
 }
