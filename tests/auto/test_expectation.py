@@ -29,13 +29,14 @@ class Road:
     """What an expectation asks of a wire; its steps take what the clock says."""
 
     exposed: float = 0.0
+    way: str = "dcgd(rotated(bits=3))"
     steps: int = 0
     clock: float = 0.0
     notes: list[str] = field(default_factory=list)
     group: Workers = field(default_factory=Workers)
 
     def stats(self) -> Stats:
-        tally = Tally(steps=self.steps, exposed=self.exposed * self.steps)
+        tally = Tally(steps=self.steps, exposed=self.exposed * self.steps, exposed_work=0.01 * self.steps)
         return Stats(tally, tally, (), tuple(self.notes))
 
     def note(self, what: str) -> None:
@@ -78,8 +79,8 @@ def test_what_lasts_for_two_windows_is_said_once(caplog: pytest.LogCaptureFixtur
     (note,) = road.notes
     at = PACE.skip - 1 + 2 * PACE.window
     assert note == (
-        f"step {at}: a step takes {told}, 40 ms of it for the network, and not the 100 ms expected: probe again, and "
-        "ask thinwire advise"
+        f"step {at}: a step takes {told}, in 30 ms of which it waits for the wire, and not the 100 ms expected: probe "
+        "again, and ask thinwire advise"
     )
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("thinwire", note)]
 
@@ -106,6 +107,24 @@ def test_steps_at_the_start_do_not_count() -> None:
     road = Road()
     expectation = on(road, 0.1, first=20)
     road.go(expectation, *[5.0] * (20 + PACE.skip - 1), *[0.1] * 20)
+    assert road.notes == []
+
+
+def test_a_training_that_goes_on_has_no_second_start() -> None:
+    road = Road(steps=500)
+    expectation = on(road, 0.1, first=20)
+    begun(road, expectation)
+    road.go(expectation, *[0.2] * (2 * PACE.window + 1))
+    assert len(road.notes) == 1
+
+
+def test_another_way_was_not_predicted() -> None:
+    road = Road()
+    expectation = on(road, 0.1)
+    begun(road, expectation)
+    road.go(expectation, *[0.1] * 5)
+    road.way = "float32"
+    road.go(expectation, *[5.0] * 50)
     assert road.notes == []
 
 

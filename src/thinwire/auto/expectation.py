@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from thinwire._check import call, fault
 from thinwire.advisor.units import seconds_text
@@ -24,11 +23,12 @@ class Expectation:
     After each window of 50 steps (`Windows`) their median is compared. Where it is off by 30 % in two windows in a row,
     a note of `stats()` says so, in the log as well, and rank 0 tells the logger "thinwire". What is measured is then
     what is expected, so that nothing is said again until it changes. Workers wait for each other in each step, so each
-    takes its own time: nothing is sent for it, and nothing saved.
+    takes its own time: nothing is sent for it, and nothing saved. Once the wire is turned another way, nothing more is
+    said: it is not what was predicted.
 
     Args:
         seconds: of a step.
-        first: steps at the start that do not count, beside those that never do.
+        first: steps of the training that do not count, beside those that never do.
         pace, now: as for `Windows`.
 
     Raises:
@@ -42,12 +42,15 @@ class Expectation:
             rule = "the seconds that a step is expected to take are above 0"
             raise ValueError(fault(call("attach", expected=seconds), rule, seconds, "Leave it out to expect none."))
         self.seconds = seconds
-        pace = pace or Pace()
-        self._watch, self._windows = Watch(seconds), Windows(replace(pace, skip=first + pace.skip), now)
+        self._first, self._way = first, ""
+        self._watch, self._windows = Watch(seconds), Windows(pace or Pace(), now)
         self._before = Tally()
 
     def begin(self, wire: Wire) -> None:
         """A step's first gradient is there."""
+        self._way = self._way or wire.way
+        if wire.steps < self._first or wire.way != self._way:
+            return
         measured = self._windows.step()
         if measured is None:
             return
@@ -62,8 +65,9 @@ class Expectation:
         self._before = total
 
     def _said(self, measured: float, total: Tally) -> str:
-        steps, exposed = total.steps - self._before.steps, total.exposed - self._before.exposed
-        adds = f", {seconds_text(exposed / steps)} of it for the network" if steps and exposed else ""
+        steps, before = total.steps - self._before.steps, self._before
+        waits = total.exposed - total.exposed_work - (before.exposed - before.exposed_work)
+        adds = f", in {seconds_text(waits / steps)} of which it waits for the wire" if steps and waits > 0 else ""
         expected = seconds_text(self._watch.expected)
         way_out = "probe again, and ask thinwire advise"
         return f"a step takes {seconds_text(measured)}{adds}, and not the {expected} expected: {way_out}"

@@ -55,7 +55,7 @@ class Tally:
     def relative_error(self) -> float:
         """√(Σ‖v_i − what the messages say of v_i‖² / Σ‖v_i‖²) of this process' own messages, on the way up.
 
-        Measured in every 16th step; 0 where none of the steps was one.
+        Measured in every 16th step; 0 where none of the steps was one. In a geometry, of v_i / s.
         """
         return float((self._wrong / self._told) ** 0.5) if self._told else 0.0
 
