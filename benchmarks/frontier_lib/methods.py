@@ -112,9 +112,9 @@ METHODS: dict[str, Method] = {
         _row("lowrank-4-m", "PowerSGD, rank 4, momentum", "ours", "lowrank(4)", momentum=BETA, dense_steps=10),
         # ours, in the geometry of what came back
         _scaled("rot1-g", "DIANA, 1 bit, Adam's geometry", "diana(rotated(1))"),
+        _scaled("most-g", "DIANA, 1 bit of 0.9, Adam's geometry", "diana(randk(0.9) >> rotated(1))"),
         _scaled("half-g", "DIANA, 1 bit of ½, Adam's geometry", "diana(randk(0.5) >> rotated(1))"),
         _scaled("quarter-g", "DIANA, 1 bit of ¼, Adam's geometry", f"diana({QUARTER})"),
-        _scaled("eighth-g", "DIANA, 1 bit of ⅛, Adam's geometry", f"diana({EIGHTH})"),
         # tried
         _row("one-bit-adam", "1-bit Adam", "tried", "ef14(sign())", momentum=BETA, dense_steps=80, frozen=True),
     )

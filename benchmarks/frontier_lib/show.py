@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 
@@ -155,34 +155,54 @@ DEFAULTS = ("rot3", "rot1-m", "half-m")
 """The defaults of `attach`, without momentum and with it, by their names here, and what sends less than the second."""
 
 
+GEOMETRY = [name for name, method in METHODS.items() if method.geometry is not None]
+
+
 def targets(records: Mapping[str, Record], workers: int = 4) -> list[Grid]:
-    """Each default beside the same optimiser run dense, and what others use that beats it both ways."""
+    """Each default beside the same optimiser run dense, and what others use that beats it both ways; and under Adam
+    what goes by its geometry."""
     made = found(records, workers)
-    return [_beside(made, name, workers) for name in DEFAULTS]
+    grids = [
+        _beside(f"{METHODS[name].label}, {workers} workers", made, [(task, name) for task in TASKS], of_task)
+        for name in DEFAULTS
+    ]
+    return [
+        *grids,
+        _beside(
+            f"{TASKS['gpt'].title}, in Adam's geometry, {workers} workers",
+            made,
+            [("gpt", name) for name in GEOMETRY],
+            of_method,
+        ),
+    ]
 
 
-def _beside(made: Mapping[tuple[str, str], Found], name: str, workers: int) -> Grid:
-    method = METHODS[name]
-    dense = "dense" if method.momentum is None else "dense-m"
-    rows = []
-    for task in TASKS.values():
-        if (task.name, name) not in made or (task.name, dense) not in made:
-            continue
-        cell, base = made[task.name, name], made[task.name, dense]
-        rows.append(
-            (
-                task.title,
-                between([cell.ratio]),
-                cell.text(),
-                base.text(),
-                f"{cell.value - base.value:+.2f}"
-                if task.metric == "accuracy"
-                else f"{cell.value / base.value - 1:+.1%}",
-                ", ".join(_rivals(made, cell)) or "none",
-            )
-        )
+def of_task(cell: Found) -> str:
+    return TASKS[cell.cell.task].title
+
+
+def of_method(cell: Found) -> str:
+    return cell.method.label
+
+
+def _beside(
+    title: str, made: Mapping[tuple[str, str], Found], rows: Sequence[tuple[str, str]], called: Callable[[Found], str]
+) -> Grid:
+    """Those of these (task, method) that are there; all methods have the same optimiser."""
+    cells = [made[row] for row in rows if row in made]
+    dense = "dense" if METHODS[rows[0][1]].momentum is None else "dense-m"
+    told = [
+        _row(made, cell, made[cell.cell.task, dense], called(cell)) for cell in cells if (cell.cell.task, dense) in made
+    ]
     heads = ("", "fewer bytes", "it", METHODS[dense].label, "difference", "better with fewer bytes")
-    return Grid(f"{method.label}, {workers} workers", heads, rows)
+    return Grid(title, heads, told)
+
+
+def _row(made: Mapping[tuple[str, str], Found], cell: Found, base: Found, name: str) -> tuple[str, ...]:
+    apart = f"{cell.value / base.value - 1:+.1%}"
+    if TASKS[cell.cell.task].metric == "accuracy":
+        apart = f"{cell.value - base.value:+.2f}"
+    return name, between([cell.ratio]), cell.text(), base.text(), apart, ", ".join(_rivals(made, cell)) or "none"
 
 
 def _rivals(made: Mapping[tuple[str, str], Found], cell: Found) -> list[str]:
