@@ -154,6 +154,13 @@ def test_what_nobody_has_seen_keeps_its_scale() -> None:
     assert exponents(scaled.squares)[0].tolist() == [0, 1, 1]
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scales from the second step on, so that few steps are enough."""
+    monkeypatch.setattr("thinwire.training.scaled.WAIT", 1)
+
+
+@pytest.mark.usefixtures("soon")
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("where", ["first", "last", "bias"])
 @pytest.mark.parametrize("route", ROUTES)
@@ -163,6 +170,7 @@ def test_a_step_that_is_not_finite_leaves_no_trace(
     check("diana(rotated(1))", monkeypatch, value, where, 1, route=route, momentum=0.9, geometry=0.95)
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.filterwarnings("ignore:thinwire. .* sent as they are")
 @pytest.mark.parametrize("interruption", [1, 3, 5])
 @pytest.mark.parametrize("route", ROUTES)
@@ -172,6 +180,7 @@ def test_interrupted_and_resumed_is_uninterrupted(link: tw.Link, route: str, int
     resumed_at(tw.LocalGroup(3), asked, interruption, bad=(2,))
 
 
+@pytest.mark.usefixtures("soon")
 def test_through_stages_and_a_turn_the_squares_go_on() -> None:
     one, other = tw.diana(tw.Rotated(bits=3)), tw.diana(tw.Rotated(bits=1))
     stages = reducers.make(tw.LocalGroup(3), reducers.settings(tw.Stages({0: one, 2: other}), geometry=0.9))
@@ -189,6 +198,7 @@ def test_through_stages_and_a_turn_the_squares_go_on() -> None:
     assert bool(torch.stack([e.isfinite().all() for e in run(turned, 2).values()]).all())
 
 
+@pytest.mark.usefixtures("soon")
 @pytest.mark.filterwarnings("ignore:thinwire. ")
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("change", [(3, [2, 0], 2), (2, [0, 1], 3), (3, [1], 4)], ids=str)
@@ -206,6 +216,7 @@ def test_who_joins_is_told_the_squares(change: tuple[int, list[int], int], route
     assert bool(estimate.isfinite().all())
 
 
+@pytest.mark.usefixtures("soon")
 def test_every_rank_makes_the_same_squares() -> None:
     asked = reducers.settings(LINKS[0], route="sharded", momentum=0.9, geometry=0.95)
 
