@@ -71,7 +71,6 @@ class Scaled:
         self.squares = torch.zeros(1, inner.d, dtype=inner.dtype, device=self.group.device)
         self.age = 0
         self._next = torch.zeros_like(self.squares)
-        self._ones = torch.zeros_like(self.squares)
         self._sent = torch.zeros(len(self.group.ranks), inner.width, dtype=inner.dtype, device=self.group.device)
 
     @property
@@ -107,12 +106,14 @@ class Scaled:
 
     def _scales(self) -> Tensor:
         """(d,), what s is made of."""
-        return (self.squares if self.age >= WAIT else self._ones)[0]
+        return self.squares[0] if self.age >= WAIT else self._ones()
+
+    def _ones(self) -> Tensor:
+        """(d,), of which all s are 1."""
+        return torch.zeros_like(self.squares[0])
 
     def _change(self, before: Tensor, after: Tensor) -> None:
         """Have what the exchange remembers be in other units."""
-        if before.data_ptr() == after.data_ptr():
-            return
         exchange, first = self.inner, self.group.ranks.start
         part, seen = share(self.d, self.group.size), set[int]()
         for place, state in enumerate(exchange.state):
@@ -140,9 +141,9 @@ class Scaled:
     def state_dict(self) -> dict[str, Tensor | bool]:
         """What this process remembers: the exchange's parts, in the units of v, and two that are known to all:
         "squares", (1, d), and "age", (1, 1), the steps that they are of."""
-        self._change(self._scales(), self._ones[0])
+        self._change(self._scales(), self._ones())
         parts = self.inner.state_dict()
-        self._change(self._ones[0], self._scales())
+        self._change(self._ones(), self._scales())
         return {**parts, SQUARES: self.squares.clone(), AGE: torch.full((1, 1), self.age)}
 
     def kept(self) -> dict[str, tuple[Kept, str]]:
@@ -165,4 +166,4 @@ class Scaled:
         assert isinstance(age, Tensor)
         self.inner.load_state_dict(rest)
         self.squares, self.age = squares.to(self.squares, copy=True), int(age)
-        self._change(self._ones[0], self._scales())
+        self._change(self._ones(), self._scales())
