@@ -148,3 +148,8 @@ def test_of_a_long_warm_up_only_the_last_steps_are_looked_at(fleet: Fleet) -> No
 def test_a_warm_up_of_fewer_than_no_steps_is_refused(fleet: Fleet) -> None:
     for said in fleet.run(jobs.refused, {"warmup_steps": -1}):
         assert said == "warmup_steps=-1: warmup_steps must be at least 0."
+
+
+def test_a_geometry_is_refused_at_once(fleet: Fleet) -> None:
+    for said in fleet.run(jobs.refused, {"geometry": 0.95}):
+        assert said.startswith("attach(link='auto', geometry=0.95): a geometry is that of a link")

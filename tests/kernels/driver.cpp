@@ -7,6 +7,12 @@
 
 #include "format.h"
 
+extern "C" {
+void thinwire_into_geometry(int64_t, const float*, const float*, float*);
+void thinwire_out_of_geometry(int64_t, const float*, const float*, float, float, const float*, float*, float*);
+void thinwire_change_geometry(int64_t, const float*, const float*, float*);
+}
+
 namespace {
 
 // The builds that are made: BEST is the one with the widest vectors that run here.
@@ -111,9 +117,26 @@ void every_way(Kind kind, int32_t bits, int32_t levels, int64_t block) {
     round_trip<float>(format(kind, bits, levels, block, 70, 0), BUILDS[1], 66);
 }
 
+// In memory that is exactly as large, one element late now and then, and in place.
+void geometries() {
+    for (int64_t n : {1, 3, 4, 31, 32, 33, 64, 1000, 4097})
+        for (int64_t late : {0, 4}) {
+            Exact<float> scales(n, late), squares(n, late), v(n, late), out(n, late), next(n, late);
+            fill(v.at(), n);
+            for (int64_t i = 0; i < n; i++) scales.at()[i] = squares.at()[i] = v.at()[i] * v.at()[i];
+            scales.at()[n - 1] = 0, squares.at()[n / 2] = 1e38f;
+            thinwire_into_geometry(n, scales.at(), v.at(), out.at());
+            thinwire_out_of_geometry(n, scales.at(), squares.at(), 0.9f, 0.1f, out.at(), out.at(), next.at());
+            for (int64_t i = 0; i < n; i++) expect(out.at()[i] == v.at()[i], "there and back");
+            thinwire_change_geometry(n, scales.at(), next.at(), v.at());
+            calls += 3;
+        }
+}
+
 }  // namespace
 
 int main() {
+    geometries();
     for (int64_t block : {1, 99, 1024}) {
         every_way(DITHER, 0, 1, block);
         for (int32_t bits = 2; bits <= 8; bits++) every_way(DITHER, bits, (1 << (bits - 1)) - 1, block);

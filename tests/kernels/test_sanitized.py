@@ -39,6 +39,7 @@ def compiler(folder: Path) -> list[str]:
 def test_nothing_is_read_or_written_beyond_its_end(tmp_path: Path) -> None:
     command = compiler(tmp_path)
     jobs = {"driver": [str(HERE / "driver.cpp"), f"-DBEST={BUILDS[cpu.best()]}"]}
+    jobs["geometry"] = [str(cpu.SOURCES / "geometry.cpp")]
     for level, name in product({0, cpu.best()}, ("encode", "decode")):
         options = [f"-DTHINWIRE_ISA={BUILDS[level]}", *([f"-march=x86-64-v{level + 2}"] if level else [])]
         jobs[f"{name}{level}"] = [str(cpu.SOURCES / f"{name}.cpp"), *options]

@@ -270,11 +270,3 @@ def in_geometry(rank: int, size: int) -> tuple[torch.Tensor, list[float], dict[s
     state = wire.state_dict()
     wire.close()
     return weights(net), losses, state["settings"]
-
-
-def auto_in_geometry(rank: int, size: int) -> str:
-    try:
-        tw.attach(build()[1], geometry=0.95)
-    except ValueError as error:
-        return str(error)
-    return "no error"

@@ -32,14 +32,14 @@ class Expectation:
         pace, now: as for `Windows`.
 
     Raises:
-        ValueError: seconds that are not above 0.
+        ValueError: seconds that are no number above 0.
     """
 
     def __init__(
         self, seconds: float, *, first: int = 0, pace: Pace | None = None, now: Callable[[], float] = time.perf_counter
     ) -> None:
-        if not 0 < seconds < math.inf:
-            rule = "the seconds that a step is expected to take are above 0"
+        if not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            rule = "the seconds that a step is expected to take are a number above 0"
             raise ValueError(fault(call("attach", expected=seconds), rule, seconds, "Leave it out to expect none."))
         self.seconds = seconds
         self._first, self._way = first, ""
