@@ -44,8 +44,9 @@ def filled(page: str, records: Records) -> str:
 
 
 def origin(records: Records) -> str:
-    """How many runs, when and where."""
-    made = [session["provenance"] for session in records.sessions]
+    """How many runs, when and where; of sessions whose runs were all made anew later, nothing."""
+    used = sorted({run["session_number"] for run in records.runs.values()})
+    made = [records.sessions[number]["provenance"] for number in used]
     first, last = made[0], made[-1]
     commits = ", ".join(sorted({one["git_commit"][:10] for one in made}))
     machine = f"{last['cpu']}, {last['cores']} cores, torch {last['torch']}"
