@@ -55,10 +55,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.momentum is not None and not 0 <= self.momentum < 1:
-            raise ValueError(fault(f"momentum={self.momentum}", "momentum must be 0 to 1, 1 excluded"))
-        if self.geometry is not None and not 0 < self.geometry < 1:
-            raise ValueError(fault(f"geometry={self.geometry}", "geometry, β₂, lies between 0 and 1"))
+        if self.momentum is not None and not (isinstance(self.momentum, int | float) and 0 <= self.momentum < 1):
+            raise ValueError(fault(f"momentum={self.momentum!r}", "momentum must be 0 to 1, 1 excluded"))
+        if self.geometry is not None and not (isinstance(self.geometry, int | float) and 0 < self.geometry < 1):
+            raise ValueError(fault(f"geometry={self.geometry!r}", "geometry, β₂, lies between 0 and 1"))
         if self.warmup_steps < 0:
             raise ValueError(fault(f"warmup_steps={self.warmup_steps}", "warmup_steps must be at least 0"))
 
